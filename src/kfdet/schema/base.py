@@ -1,0 +1,101 @@
+"""What all schemas share: immutability, strictness, canonical JSON and a content digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kfdet.errors import ConfigError, KfdetError, did_you_mean
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Schema(BaseModel):
+    """A frozen value; unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def canonical_json(self) -> str:
+        """Returns JSON with sorted keys and no white space: equal values give equal bytes."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+class Document(Schema):
+    """A schema that is a file of its own."""
+
+    schema_version: Literal[1] = 1
+
+    def pretty_json(self) -> str:
+        """Returns the JSON that is written to disk: two spaces of indentation, newline at the end."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+S = TypeVar("S", bound=Schema)
+
+
+def parse(model: type[S], data: Any, *, where: str, error: type[KfdetError] = ConfigError) -> S:
+    """Validates data against a schema and explains every fault at once.
+
+    Args:
+        model: The schema.
+        data: Parsed YAML or JSON.
+        where: The file or parameter that the data came from.
+        error: The kind of error to raise.
+
+    Returns:
+        The validated value.
+
+    Raises:
+        error: With one line for each fault; unknown keys get the closest known one.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as failure:
+        lines = [_explain(model, fault) for fault in failure.errors()]
+        if len(lines) == 1:
+            raise error(lines[0], where=where) from None
+        listing = "\n".join(f"  - {line}" for line in lines)
+        raise error(f"{len(lines)} faults:\n{listing}", where=where) from None
+
+
+def _explain(model: type[BaseModel], fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"]) or "the document"
+    if fault["type"] == "extra_forbidden":
+        key = str(fault["loc"][-1])
+        known = sorted(_fields_at(model, fault["loc"][:-1]))
+        hint = did_you_mean(key, known)
+        allowed = f"Known keys: {', '.join(known)}." if known else ""
+        return " ".join(part for part in (f'unknown key "{path}".', hint, allowed) if part)
+    if fault["type"] == "missing":
+        return f'"{path}" is missing and has no default'
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = repr(fault["input"])
+    return f'"{path}": {message}; got {shown if len(shown) <= 80 else shown[:77] + "..."}'
+
+
+def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:
+    """Returns the field names allowed at a path of an error, following nested models."""
+    candidates: list[type[BaseModel]] = [model]
+    for part in path:
+        following: list[type[BaseModel]] = []
+        for candidate in candidates:
+            field = candidate.model_fields.get(str(part))
+            stack: list[Any] = [field.annotation] if field else []
+            while stack:
+                annotation = stack.pop()
+                if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                    following.append(annotation)
+                stack.extend(get_args(annotation))
+        # A list index or a union's tag names no field: stay where we are.
+        candidates = following or candidates
+    return {name for candidate in candidates for name in candidate.model_fields}

@@ -1,0 +1,293 @@
+"""The run configuration: one YAML file that says everything about a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kfdet.schema.base import Document, Schema, UnitInterval
+from kfdet.schema.metrics import MetricName
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+
+Experiment = Literal[
+    "retinanet",
+    "retinanet_resnetfpn_coco",
+    "retinanet_mobile_coco",
+    "retinanet_spinenet_coco",
+]
+
+
+class DatasetConfig(Schema):
+    """Where the records lie: TFRecord patterns for each split and the label map."""
+
+    label_map: str = Field(description="label map: .pbtxt as the OD API writes it, .json or .yaml")
+    train: Patterns = Field(description="TFRecord patterns of the training split")
+    val: Patterns = Field(description="TFRecord patterns of the validation split, used to select")
+    test: Patterns = Field(description="TFRecord patterns of the test split, used by the gate")
+    severities: dict[str, Literal["error", "warning", "info", "off"]] = Field(
+        default_factory=dict, description="finding code to severity, overriding the default"
+    )
+
+    @field_validator("train", "val", "test", mode="before")
+    @classmethod
+    def _one_pattern(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class BackboneConfig(Schema):
+    """The feature extractor. A named experiment other than `retinanet` brings its own."""
+
+    model_id: Literal[10, 18, 34, 50, 101, 152] = Field(default=50, description="ResNet depth")
+    depth_multiplier: PositiveFloat = Field(default=1.0, description="width of the ResNet's layers")
+
+
+class AnchorConfig(Schema):
+    aspect_ratios: tuple[PositiveFloat, ...] = Field(
+        default=(0.5, 1.0, 2.0), min_length=1, description="width / height of the anchors"
+    )
+    num_scales: PositiveInt = Field(default=3, description="scales an octave: 2^(i / num_scales)")
+    size: PositiveFloat = Field(default=4.0, description="anchor side in strides of its level")
+
+
+class NmsConfig(Schema):
+    """Non-maximum suppression and what is kept of it."""
+
+    iou_threshold: UnitInterval = Field(default=0.5, description="overlap that suppresses")
+    score_threshold: UnitInterval = Field(
+        default=0.05, description="scores below are dropped before suppression"
+    )
+    max_detections: PositiveInt = Field(default=100, description="detections kept an image")
+    pre_nms_top_k: PositiveInt = Field(default=5000, description="candidates kept before it")
+    version: Literal["v1", "v2", "v3", "batched"] = Field(
+        default="v2", description="Model Garden's implementation"
+    )
+
+
+class DetectorConfig(Schema):
+    """The model: what the OD API's `pipeline.config` calls `model`."""
+
+    experiment: Experiment = Field(
+        default="retinanet", description="Model Garden experiment to start from"
+    )
+    input_size: tuple[PositiveInt, PositiveInt] = Field(description="[height, width] in pixels")
+    keep_aspect_ratio: bool = Field(
+        default=True, description="resize by one factor and pad, or stretch to the input size"
+    )
+    backbone: BackboneConfig = BackboneConfig()
+    min_level: Annotated[int, Field(ge=2, le=7)] = Field(default=3, description="finest level")
+    max_level: Annotated[int, Field(ge=2, le=7)] = Field(default=7, description="coarsest level")
+    fpn_filters: PositiveInt = Field(default=256, description="channels of the feature pyramid")
+    head_convs: PositiveInt = Field(default=4, description="convolutions of each head")
+    head_filters: PositiveInt = Field(default=256, description="channels of each head")
+    anchors: AnchorConfig = AnchorConfig()
+    nms: NmsConfig = NmsConfig()
+    max_instances: PositiveInt = Field(
+        default=100, description="ground truth boxes an image that training keeps"
+    )
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> DetectorConfig:
+        if self.min_level > self.max_level:
+            raise ValueError("min_level is above max_level")
+        stride = 2**self.max_level
+        if any(side % stride for side in self.input_size):
+            raise ValueError(
+                f"input_size {list(self.input_size)} is not a multiple of {stride}, the stride of "
+                f"max_level {self.max_level}; choose a multiple, or lower max_level"
+            )
+        return self
+
+
+class LearningRateConfig(Schema):
+    """Linear warm-up, then cosine decay to zero or a constant."""
+
+    peak: PositiveFloat = Field(default=0.003, description="rate at the end of the warm-up")
+    warmup_start: Annotated[float, Field(ge=0)] = Field(
+        default=0.0001, description="rate at step 0"
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=50, description="length of warm-up")
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="after warm-up")
+
+
+class OptimizerConfig(Schema):
+    type: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0001, description="decoupled for adamw, L2 for sgd"
+    )
+    gradient_clip_norm: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="global norm that gradients are clipped to; 0 is off"
+    )
+
+
+class AugmentationConfig(Schema):
+    horizontal_flip: bool = Field(default=True, description="flip half of the images")
+    scale_min: PositiveFloat = Field(default=1.0, description="smallest random scale")
+    scale_max: PositiveFloat = Field(default=1.0, description="largest random scale")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentationConfig:
+        if self.scale_min > self.scale_max:
+            raise ValueError("scale_min is above scale_max")
+        return self
+
+
+class LossConfig(Schema):
+    focal_alpha: UnitInterval = Field(default=0.25, description="weight of the positive class")
+    focal_gamma: Annotated[float, Field(ge=0)] = Field(default=1.5, description="focus")
+    huber_delta: PositiveFloat = Field(default=0.1, description="where the box loss turns linear")
+    box_weight: PositiveFloat = Field(default=50.0, description="box loss against class loss")
+
+
+class TrainingConfig(Schema):
+    """The optimisation: what the OD API's `pipeline.config` calls `train_config`."""
+
+    steps: PositiveInt = Field(description="optimiser steps in all")
+    batch_size: PositiveInt = Field(description="images a step, over all devices")
+    checkpoint_every: PositiveInt = Field(description="steps between checkpoints; all are kept")
+    seed: int = Field(default=0, description="seed of weights, shuffling and augmentation")
+    deterministic: bool = Field(
+        default=False, description="ordered input and deterministic kernels: equal bits, slower"
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="gpu is an error where there is none"
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        default="float32", description="numeric policy of training"
+    )
+    learning_rate: LearningRateConfig = LearningRateConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    losses: LossConfig = LossConfig()
+    init_checkpoint: str | None = Field(
+        default=None, description="Model Garden checkpoint to start from"
+    )
+    init_modules: tuple[Literal["backbone", "decoder", "all"], ...] = Field(
+        default=("backbone",), description="parts restored from init_checkpoint"
+    )
+    freeze_backbone: bool = Field(default=False, description="train only decoder and heads")
+    overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Model Garden keys laid over the rendered experiment, checked against it",
+    )
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> TrainingConfig:
+        if self.learning_rate.warmup_steps >= self.steps:
+            raise ValueError(
+                f"learning_rate.warmup_steps {self.learning_rate.warmup_steps} is not below "
+                f"steps {self.steps}"
+            )
+        if self.checkpoint_every > self.steps:
+            raise ValueError(f"checkpoint_every is above steps {self.steps}")
+        return self
+
+
+class EvaluationConfig(Schema):
+    shards: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=2, description="evaluation tasks that share the test split"
+    )
+    batch_size: PositiveInt = Field(default=8, description="images a step of inference")
+    engine: Literal["hotcoco", "pycocotools"] = Field(
+        default="hotcoco", description="COCO engine; both give the same bits"
+    )
+    select_metric: MetricName = Field(
+        default="ap", description="val metric that chooses the checkpoint"
+    )
+
+
+class ChampionRule(Schema):
+    """A comparison with the champion: exactly one of the two keys."""
+
+    max_drop: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="holds while candidate >= champion - max_drop"
+    )
+    min_gain: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="holds while candidate >= champion + min_gain"
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ChampionRule:
+        if (self.max_drop is None) == (self.min_gain is None):
+            raise ValueError("give exactly one of max_drop and min_gain")
+        return self
+
+
+class GateRule(Schema):
+    """One condition on one metric: a threshold, a comparison, or both."""
+
+    metric: MetricName = Field(description="metric that the rule reads")
+    class_name: str | None = Field(default=None, description="that class alone; else over all")
+    at_least: UnitInterval | None = Field(default=None, description="threshold")
+    champion: ChampionRule | None = Field(default=None, description="comparison")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> GateRule:
+        if self.at_least is None and self.champion is None:
+            raise ValueError("a rule needs at_least, champion, or both")
+        return self
+
+
+class GatePolicy(Schema):
+    """What a model must show before it is exported. An empty policy is refused."""
+
+    rules: tuple[GateRule, ...] = Field(min_length=1, description="all of them must hold")
+    no_champion: Literal["pass", "fail"] = Field(
+        default="pass", description="how champion rules answer while there is no champion"
+    )
+
+
+class ParityConfig(Schema):
+    """How closely the export must answer like the checkpoint."""
+
+    images: PositiveInt = Field(default=32, description="test images compared")
+    score_tolerance: PositiveFloat = Field(default=1e-4, description="largest score difference")
+    box_tolerance_px: PositiveFloat = Field(
+        default=0.05, description="largest difference of a box side, in image pixels"
+    )
+
+
+class ExportConfig(Schema):
+    parity: ParityConfig = ParityConfig()
+
+
+class RegistryConfig(Schema):
+    uri: str = Field(default="registry", description="folder of the model registry")
+    model: str | None = Field(default=None, description="model name; the run's name when absent")
+
+
+class TaskResources(Schema):
+    """Kubernetes requests of one task; ignored on one machine."""
+
+    cpu: str = Field(default="1", pattern=r"^\d+(\.\d+)?m?$", description="CPU request and limit")
+    memory: str = Field(
+        default="2Gi", pattern=r"^\d+(\.\d+)?[KMGT]i?$", description="memory request and limit"
+    )
+    gpu_type: str = Field(default="nvidia.com/gpu", description="accelerator resource name")
+    gpus: Annotated[int, Field(ge=0)] = Field(default=0, description="accelerators")
+
+
+class ResourcesConfig(Schema):
+    light: TaskResources = TaskResources()
+    train: TaskResources = TaskResources(cpu="4", memory="16Gi")
+    inference: TaskResources = TaskResources(cpu="2", memory="8Gi")
+
+
+class RunConfig(Document):
+    """A whole run. Relative paths are relative to the directory that kfdet is started in."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="name of the run: lower case, digits and hyphens",
+    )
+    dataset: DatasetConfig
+    detector: DetectorConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GatePolicy
+    export: ExportConfig = ExportConfig()
+    registry: RegistryConfig = RegistryConfig()
+    resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,1 @@
+"""Locations: reading, and writing so that a reader never sees half of anything."""

@@ -1,0 +1,46 @@
+"""Reading and writing the schemas' files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from kfdet.errors import ArtifactError, KfdetError
+from kfdet.schema.base import Document, parse
+from kfdet.storage.atomic import write_text
+
+D = TypeVar("D", bound=Document)
+
+
+def read_document(
+    model: type[D], path: Path | str, *, error: type[KfdetError] = ArtifactError
+) -> D:
+    """Reads a JSON document of a schema.
+
+    Raises:
+        error: The file is missing, is no JSON, or does not fit the schema; names file and place.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as failure:
+        raise error(
+            f"can't read: {failure.strerror}",
+            where=str(path),
+            expected=f"the {model.__name__} that an earlier stage wrote",
+        ) from failure
+    except UnicodeDecodeError as failure:
+        raise error("is not UTF-8 text", where=str(path)) from failure
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as failure:
+        raise error(
+            f"is no JSON: {failure.msg} at line {failure.lineno} column {failure.colno}",
+            where=str(path),
+        ) from failure
+    return parse(model, data, where=str(path), error=error)
+
+
+def write_document(path: Path | str, document: Document) -> None:
+    """Writes a document atomically."""
+    write_text(path, document.pretty_json())
