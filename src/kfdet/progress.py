@@ -10,27 +10,61 @@ import json
 import os
 import sys
 import time
+from types import TracebackType
+from typing import Self
+
+from kfdet.errors import KfdetError
 
 EVENTS_VARIABLE = "KFDET_EVENTS"
+INTERRUPTED = 130
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_EVENTS = 0.2
 
 
 class Progress:
-    """Says where a stage is. Writing an event is one append, so that several processes may share a file."""
+    """Says where a stage is. An event is one append, so several processes may share a file.
+
+    As a context manager it frames the stage: an error that kfdet explains becomes one message
+    and the error's exit code, not a traceback.
+    """
 
     def __init__(self, stage: str, *, events_path: str | None = None, quiet: bool = False) -> None:
         self.stage = stage
         self._events_path = events_path
         self._quiet = quiet
-        self._last_line = 0.0
+        self._last_update = 0.0
 
     @classmethod
     def from_environment(cls, stage: str) -> Progress:
         """Returns a progress that also writes events where KFDET_EVENTS names a file."""
         return cls(stage, events_path=os.environ.get(EVENTS_VARIABLE))
 
+    def __enter__(self) -> Self:
+        self._event("started")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if failure is None:
+            self._event("finished")
+        elif isinstance(failure, KfdetError):
+            self._event("failed", message=str(failure), figures={"exit_code": failure.exit_code})
+            self._line(f"failed: {failure}")
+            raise SystemExit(failure.exit_code) from failure
+        elif isinstance(failure, KeyboardInterrupt):
+            message = str(failure) or "interrupted"
+            self._event("failed", message=message, figures={"exit_code": INTERRUPTED})
+            self._line(message)
+            raise SystemExit(INTERRUPTED) from failure
+        else:
+            self._event("failed", message=f"{type(failure).__name__}: {failure}")
+
     def update(self, done: int, *, total: int, unit: str, **figures: float) -> None:
-        """Reports how far a long piece of work is. Cheap enough for every batch: lines are rationed.
+        """Reports how far a long piece of work is; cheap enough for every batch.
 
         Args:
             done: Pieces finished.
@@ -39,12 +73,10 @@ class Progress:
             **figures: Numbers worth seeing beside it: loss, steps_per_s, eta_s.
         """
         now = time.monotonic()
-        if (
-            now - self._last_line < (_SECONDS_BETWEEN_LINES if not self._events_path else 0.2)
-            and done < total
-        ):
+        pause = _SECONDS_BETWEEN_EVENTS if self._events_path else _SECONDS_BETWEEN_LINES
+        if done < total and now - self._last_update < pause:
             return
-        self._last_line = now
+        self._last_update = now
         self._event("progress", done=done, total=total, unit=unit, figures=figures)
         shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
         self._line(f"{done:,}/{total:,} {unit}{shown}")
@@ -52,7 +84,6 @@ class Progress:
     def report(self, path: str) -> None:
         """Names the HTML report that the stage has written, also when it is about to fail."""
         self._event("report", message=path)
-        self._line(f"report {path}")
 
     def note(self, message: str) -> None:
         """Says one sentence that a person should read."""

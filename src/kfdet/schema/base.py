@@ -68,6 +68,18 @@ def parse(model: type[S], data: Any, *, where: str, error: type[KfdetError] = Co
         raise error(f"{len(lines)} faults:\n{listing}", where=where) from None
 
 
+def parse_json(
+    model: type[S], text: str, *, where: str, error: type[KfdetError] = ConfigError
+) -> S:
+    """Parses JSON text against a schema, as `parse` does for data."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as failure:
+        place = f"line {failure.lineno} column {failure.colno}"
+        raise error(f"is no JSON: {failure.msg} at {place}", where=where) from failure
+    return parse(model, data, where=where, error=error)
+
+
 def _explain(model: type[BaseModel], fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"]) or "the document"
     if fault["type"] == "extra_forbidden":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
 from kfdet.errors import ArtifactError, KfdetError
-from kfdet.schema.base import Document, parse
+from kfdet.schema.base import Document, parse_json
 from kfdet.storage.atomic import write_text
 
 D = TypeVar("D", bound=Document)
@@ -31,14 +30,7 @@ def read_document(
         ) from failure
     except UnicodeDecodeError as failure:
         raise error("is not UTF-8 text", where=str(path)) from failure
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as failure:
-        raise error(
-            f"is no JSON: {failure.msg} at line {failure.lineno} column {failure.colno}",
-            where=str(path),
-        ) from failure
-    return parse(model, data, where=str(path), error=error)
+    return parse_json(model, text, where=str(path), error=error)
 
 
 def write_document(path: Path | str, document: Document) -> None:
