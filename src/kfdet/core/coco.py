@@ -1,0 +1,478 @@
+"""COCO detection metrics from columns of boxes, by either of two engines that agree to the bit.
+
+The columns may come from any partition of the images and in any order: before the engine runs, rows
+are put in ascending order of image id. Rows of one image keep their order, which is what decides
+between equal scores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import metadata
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kfdet.errors import ArtifactError, ConfigError, DataError
+from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import ClassMetrics, CocoStatistics, PrecisionRecallCurve
+
+Engine = Literal["hotcoco", "pycocotools"]
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
+RECALL_POINTS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
+AREAS: tuple[str, ...] = ("all", "small", "medium", "large")
+MAX_DETECTIONS: tuple[int, ...] = (1, 10, 100)
+CURVE_IOUS: tuple[float, ...] = (0.5, 0.75)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The images that were looked at, with or without boxes.
+
+    Attributes:
+        image_id: int64[I], position in the split.
+        source_id: The record's own id, any text.
+        file: Location of the TFRecord shard.
+        record: int64[I], index of the record within its file.
+        width_px, height_px: int64[I], size of the stored image.
+    """
+
+    image_id: Int64
+    source_id: tuple[str, ...]
+    file: tuple[str, ...]
+    record: Int64
+    width_px: Int64
+    height_px: Int64
+
+    def __post_init__(self) -> None:
+        _same_length(self)
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundTruth:
+    """Attributes:
+    image_id, class_id: int64[G].
+    is_crowd: bool[G].
+    area: float64[G], px^2; decides between small, medium and large.
+    boxes_xyxy_px: float64[G, 4], [xmin, ymin, xmax, ymax] in pixels of the original image.
+    """
+
+    image_id: Int64
+    class_id: Int64
+    is_crowd: Bool
+    area: Float64
+    boxes_xyxy_px: Float64
+
+    def __post_init__(self) -> None:
+        _same_length(self)
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """Attributes:
+    image_id, class_id: int64[D].
+    score: float32[D].
+    boxes_xyxy_px: float32[D, 4], [xmin, ymin, xmax, ymax] in pixels of the original image.
+    """
+
+    image_id: Int64
+    class_id: Int64
+    score: Float32
+    boxes_xyxy_px: Float32
+
+    def __post_init__(self) -> None:
+        _same_length(self)
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationData:
+    """What an evaluation looks at: images, their ground truth and what the model saw in them."""
+
+    images: Images
+    ground_truth: GroundTruth
+    detections: Detections
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The answer of a COCO engine.
+
+    T are IOU_THRESHOLDS, R RECALL_POINTS, K the label map's classes, A AREAS, M MAX_DETECTIONS.
+
+    Attributes:
+        overall: The 12 statistics, means over the classes that have ground truth.
+        per_class: The same for each class of the label map, in its order.
+        precision: float64[T, R, K, A, M], interpolated; NaN where there is no ground truth.
+        recall: float64[T, K, A, M], highest reached; NaN where there is no ground truth.
+        scores: float64[T, R, K, A, M], lowest score that reaches the recall; 0 beyond it.
+    """
+
+    engine: Engine
+    engine_version: str
+    overall: CocoStatistics
+    per_class: tuple[CocoStatistics, ...]
+    precision: Float64
+    recall: Float64
+    scores: Float64
+
+
+def concatenate(parts: Sequence[EvaluationData]) -> EvaluationData:
+    """Joins parts that hold disjoint images, in canonical order.
+
+    Args:
+        parts: At least one; in any order.
+
+    Returns:
+        The same value for any order of the same parts.
+    """
+    images = Images(
+        image_id=np.concatenate([part.images.image_id for part in parts]),
+        source_id=tuple(name for part in parts for name in part.images.source_id),
+        file=tuple(name for part in parts for name in part.images.file),
+        record=np.concatenate([part.images.record for part in parts]),
+        width_px=np.concatenate([part.images.width_px for part in parts]),
+        height_px=np.concatenate([part.images.height_px for part in parts]),
+    )
+    truths = [part.ground_truth for part in parts]
+    ground_truth = GroundTruth(
+        image_id=np.concatenate([part.image_id for part in truths]),
+        class_id=np.concatenate([part.class_id for part in truths]),
+        is_crowd=np.concatenate([part.is_crowd for part in truths]),
+        area=np.concatenate([part.area for part in truths]),
+        boxes_xyxy_px=np.concatenate([part.boxes_xyxy_px for part in truths]),
+    )
+    seen = [part.detections for part in parts]
+    detections = Detections(
+        image_id=np.concatenate([part.image_id for part in seen]),
+        class_id=np.concatenate([part.class_id for part in seen]),
+        score=np.concatenate([part.score for part in seen]),
+        boxes_xyxy_px=np.concatenate([part.boxes_xyxy_px for part in seen]),
+    )
+    return canonical(
+        EvaluationData(images=images, ground_truth=ground_truth, detections=detections)
+    )
+
+
+def canonical(data: EvaluationData) -> EvaluationData:
+    """Returns the rows in ascending order of image id; rows of one image keep their order."""
+    images, truth, seen = data.images, data.ground_truth, data.detections
+    order = np.argsort(images.image_id, kind="stable")
+    truth_order = np.argsort(truth.image_id, kind="stable")
+    seen_order = np.argsort(seen.image_id, kind="stable")
+    return EvaluationData(
+        images=Images(
+            image_id=images.image_id[order],
+            source_id=tuple(images.source_id[i] for i in order.tolist()),
+            file=tuple(images.file[i] for i in order.tolist()),
+            record=images.record[order],
+            width_px=images.width_px[order],
+            height_px=images.height_px[order],
+        ),
+        ground_truth=GroundTruth(
+            image_id=truth.image_id[truth_order],
+            class_id=truth.class_id[truth_order],
+            is_crowd=truth.is_crowd[truth_order],
+            area=truth.area[truth_order],
+            boxes_xyxy_px=truth.boxes_xyxy_px[truth_order],
+        ),
+        detections=Detections(
+            image_id=seen.image_id[seen_order],
+            class_id=seen.class_id[seen_order],
+            score=seen.score[seen_order],
+            boxes_xyxy_px=seen.boxes_xyxy_px[seen_order],
+        ),
+    )
+
+
+def evaluate(
+    data: EvaluationData, *, label_map: LabelMap, engine: Engine = "hotcoco"
+) -> Evaluation:
+    """Computes the COCO metrics of a set of images.
+
+    Args:
+        data: In any order. Detections of classes outside the label map count for nothing, as in
+            COCO; ground truth of such classes is an error.
+        label_map: The classes; their order is the order of `Evaluation.per_class`.
+        engine: Which engine; both give the same bits.
+
+    Raises:
+        ArtifactError: An image is listed twice, or a box belongs to no image or to no class.
+        DataError: A score or a box is NaN or infinite.
+        ConfigError: The engine is unknown or not installed.
+
+    Source: COCO detection evaluation, pycocotools 2.0.11.
+    """
+    data = canonical(data)
+    _check(data, label_map)
+    data = _listed_classes(data, label_map)
+    if engine == "hotcoco":
+        version, arrays = _run_hotcoco(data, label_map)
+    elif engine == "pycocotools":
+        version, arrays = _run_pycocotools(data, label_map)
+    else:
+        raise ConfigError(f'unknown engine "{engine}"', expected="hotcoco or pycocotools")
+    precision, recall, scores = (np.where(array > -1, array, np.nan) for array in arrays)
+    return Evaluation(
+        engine=engine,
+        engine_version=version,
+        overall=_statistics(precision, recall),
+        per_class=tuple(
+            _statistics(precision[:, :, k : k + 1], recall[:, k : k + 1])
+            for k in range(len(label_map.classes))
+        ),
+        precision=precision,
+        recall=recall,
+        scores=scores,
+    )
+
+
+def class_metrics(
+    evaluation: Evaluation, data: EvaluationData, *, label_map: LabelMap
+) -> tuple[ClassMetrics, ...]:
+    """Returns each class's metrics, counts and curves at the IoUs of CURVE_IOUS.
+
+    Args:
+        evaluation: The answer of `evaluate` for the same data and label map.
+        data: Images, ground truth and detections.
+        label_map: The classes, whose order is kept.
+    """
+    truth, seen = data.ground_truth, data.detections
+    result = []
+    for k, label in enumerate(label_map.classes):
+        mine = (truth.class_id == label.id) & ~truth.is_crowd
+        result.append(
+            ClassMetrics(
+                id=label.id,
+                name=label.name,
+                boxes=int(np.count_nonzero(mine)),
+                images=len(np.unique(truth.image_id[mine])),
+                detections=int(np.count_nonzero(seen.class_id == label.id)),
+                metrics=evaluation.per_class[k],
+                curves=_curves(evaluation, k),
+            )
+        )
+    return tuple(result)
+
+
+def _curves(evaluation: Evaluation, k: int) -> tuple[PrecisionRecallCurve, ...]:
+    curves = []
+    for iou in CURVE_IOUS:
+        t = _iou_index(iou)
+        precision = evaluation.precision[t, :, k, 0, -1]
+        if np.isnan(precision).any():
+            continue
+        curves.append(
+            PrecisionRecallCurve(
+                iou=iou,
+                precision=tuple(precision.tolist()),
+                score=tuple(evaluation.scores[t, :, k, 0, -1].tolist()),
+            )
+        )
+    return tuple(curves)
+
+
+def _iou_index(iou: float) -> int:
+    return int(np.argmin(np.abs(np.array(IOU_THRESHOLDS) - iou)))
+
+
+def _statistics(precision: Float64, recall: Float64) -> CocoStatistics:
+    """Averages as pycocotools' summarize does, in the same order of summation."""
+    area = {name: a for a, name in enumerate(AREAS)}
+    at_50, at_75 = _iou_index(0.5), _iou_index(0.75)
+    return CocoStatistics(
+        ap=_mean(precision[..., 0, -1]),
+        ap50=_mean(precision[at_50, ..., 0, -1]),
+        ap75=_mean(precision[at_75, ..., 0, -1]),
+        ap_small=_mean(precision[..., area["small"], -1]),
+        ap_medium=_mean(precision[..., area["medium"], -1]),
+        ap_large=_mean(precision[..., area["large"], -1]),
+        ar_1=_mean(recall[..., 0, 0]),
+        ar_10=_mean(recall[..., 0, 1]),
+        ar_100=_mean(recall[..., 0, 2]),
+        ar_small=_mean(recall[..., area["small"], -1]),
+        ar_medium=_mean(recall[..., area["medium"], -1]),
+        ar_large=_mean(recall[..., area["large"], -1]),
+    )
+
+
+def _mean(values: Float64) -> float | None:
+    defined = values[~np.isnan(values)]
+    return float(np.mean(defined)) if defined.size else None
+
+
+def _run_hotcoco(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[Float64]]:
+    import hotcoco
+
+    truth, seen = data.ground_truth, data.detections
+    reference = hotcoco.COCO.from_arrays(
+        [{"id": image_id} for image_id in data.images.image_id.tolist()],
+        _categories(label_map),
+        truth.image_id,
+        truth.class_id,
+        _xywh(truth.boxes_xyxy_px),
+        area=truth.area,
+        iscrowd=truth.is_crowd,
+    )
+    rows = np.empty((len(seen), 7), np.float64)
+    rows[:, 0] = seen.image_id
+    rows[:, 1:5] = _xywh(seen.boxes_xyxy_px)
+    rows[:, 5] = seen.score
+    rows[:, 6] = seen.class_id
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return metadata.version("hotcoco"), _arrays(evaluator.eval)
+
+
+def _run_pycocotools(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[Float64]]:
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as failure:
+        raise ConfigError(
+            "the engine pycocotools is not installed",
+            remedy="Install it with `pip install kfdet[pycocotools]`, or use the engine hotcoco: "
+            "it gives the same bits.",
+        ) from failure
+    truth, seen = data.ground_truth, data.detections
+    images = [{"id": image_id} for image_id in data.images.image_id.tolist()]
+    truth_xywh, seen_xywh = _xywh(truth.boxes_xyxy_px), _xywh(seen.boxes_xyxy_px)
+    # Ids begin at 1: pycocotools takes a match with id 0 for no match.
+    reference, result = COCO(), COCO()
+    reference.dataset = {
+        "images": images,
+        "categories": _categories(label_map),
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": k, "bbox": b, "area": a, "iscrowd": int(c)}
+            for i, (image, k, b, a, c) in enumerate(
+                zip(
+                    truth.image_id.tolist(),
+                    truth.class_id.tolist(),
+                    truth_xywh.tolist(),
+                    truth.area.tolist(),
+                    truth.is_crowd.tolist(),
+                    strict=True,
+                ),
+                start=1,
+            )
+        ],
+    }
+    result.dataset = {
+        "images": images,
+        "categories": _categories(label_map),
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": k, "bbox": b, "area": b[2] * b[3],
+             "iscrowd": 0, "score": s}
+            for i, (image, k, b, s) in enumerate(
+                zip(
+                    seen.image_id.tolist(),
+                    seen.class_id.tolist(),
+                    seen_xywh.tolist(),
+                    seen.score.astype(np.float64).tolist(),
+                    strict=True,
+                ),
+                start=1,
+            )
+        ],
+    }  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference.createIndex()
+        result.createIndex()
+        evaluator = COCOeval(reference, result, "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return metadata.version("pycocotools"), _arrays(evaluator.eval)
+
+
+def _arrays(answer: Any) -> list[Float64]:
+    return [np.asarray(answer[name], np.float64) for name in ("precision", "recall", "scores")]
+
+
+def _categories(label_map: LabelMap) -> list[dict[str, Any]]:
+    return [{"id": label.id, "name": label.name} for label in label_map.classes]
+
+
+def _xywh(boxes_xyxy: Float64 | Float32) -> Float64:
+    corners = boxes_xyxy.astype(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def _check(data: EvaluationData, label_map: LabelMap) -> None:
+    ids = data.images.image_id
+    doubled = ids[1:][ids[1:] == ids[:-1]]
+    if doubled.size:
+        raise ArtifactError(
+            f"image {int(doubled[0])} is listed twice", expected="every image exactly once"
+        )
+    for name, of_image in (
+        ("ground truth", data.ground_truth.image_id),
+        ("detection", data.detections.image_id),
+    ):
+        foreign = np.setdiff1d(of_image, ids)
+        if foreign.size:
+            raise ArtifactError(
+                f"a {name} box belongs to image {int(foreign[0])}, which is not listed",
+                expected="boxes of listed images only",
+            )
+    known = [label.id for label in label_map.classes]
+    unknown = np.setdiff1d(data.ground_truth.class_id, known)
+    if unknown.size:
+        raise ArtifactError(
+            f"a ground truth box has class id {int(unknown[0])}, which the label map lacks",
+            expected=f"one of {known}",
+        )
+    for name, numbers in (
+        ("a ground truth box", data.ground_truth.boxes_xyxy_px),
+        ("the area of a ground truth box", data.ground_truth.area),
+        ("the box of a detection", data.detections.boxes_xyxy_px),
+        ("the score of a detection", data.detections.score),
+    ):
+        if not np.isfinite(numbers).all():
+            raise DataError(
+                f"{name} is NaN or infinite",
+                expected="finite numbers",
+                remedy="A model that answers so has diverged: look at its training losses.",
+            )
+
+
+def _listed_classes(data: EvaluationData, label_map: LabelMap) -> EvaluationData:
+    """Drops detections of unlisted classes, which COCO ignores and hotcoco warns of, one by one."""
+    seen = data.detections
+    kept = np.isin(seen.class_id, [label.id for label in label_map.classes])
+    if kept.all():
+        return data
+    return EvaluationData(
+        images=data.images,
+        ground_truth=data.ground_truth,
+        detections=Detections(
+            image_id=seen.image_id[kept],
+            class_id=seen.class_id[kept],
+            score=seen.score[kept],
+            boxes_xyxy_px=seen.boxes_xyxy_px[kept],
+        ),
+    )
+
+
+def _same_length(columns: Images | GroundTruth | Detections) -> None:
+    lengths = {field.name: len(getattr(columns, field.name)) for field in fields(columns)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of different lengths: {lengths}")
