@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -41,9 +42,17 @@ class Document(Schema):
 
 
 S = TypeVar("S", bound=Schema)
+Locate = Callable[[tuple[int | str, ...]], str]
 
 
-def parse(model: type[S], data: Any, *, where: str, error: type[KfdetError] = ConfigError) -> S:
+def parse(
+    model: type[S],
+    data: Any,
+    *,
+    where: str,
+    error: type[KfdetError] = ConfigError,
+    locate: Locate | None = None,
+) -> S:
     """Validates data against a schema and explains every fault at once.
 
     Args:
@@ -51,6 +60,7 @@ def parse(model: type[S], data: Any, *, where: str, error: type[KfdetError] = Co
         data: Parsed YAML or JSON.
         where: The file or parameter that the data came from.
         error: The kind of error to raise.
+        locate: Turns the path of a fault into words to print before it: "line 12, ".
 
     Returns:
         The validated value.
@@ -61,7 +71,10 @@ def parse(model: type[S], data: Any, *, where: str, error: type[KfdetError] = Co
     try:
         return model.model_validate(data)
     except ValidationError as failure:
-        lines = [_explain(model, fault) for fault in failure.errors()]
+        lines = [
+            (locate(fault["loc"]) if locate else "") + _explain(model, fault)
+            for fault in failure.errors()
+        ]
         if len(lines) == 1:
             raise error(lines[0], where=where) from None
         listing = "\n".join(f"  - {line}" for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Protocol
 
 from kfdet.storage.atomic import write_text

@@ -1,0 +1,1 @@
+"""One folder a stage: the KFP function, its metadata and its README. No logic lives here."""

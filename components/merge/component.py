@@ -1,0 +1,52 @@
+"""Merges the shards' detections into one exact evaluation."""
+
+from typing import List
+
+from kfp.dsl import HTML, Artifact, Input, Metrics, Output
+
+from components._component import light_component
+
+
+@light_component
+def merge(
+    split: str,
+    engine: str,
+    shards: Input[List[Artifact]],
+    manifest: Input[Artifact],
+    metrics_json: Output[Artifact],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+):
+    """Puts all detections into canonical image order and runs one COCO engine.
+
+    Args:
+        split: train, val or test.
+        engine: COCO engine: hotcoco or pycocotools.
+        shards: The folders of all the evaluation tasks, in any order.
+        manifest: Manifest of the validated data.
+        metrics_json: The 12 COCO statistics, per class too, with precision-recall curves.
+        metrics: The 12 COCO statistics.
+        report: Precision-recall curves, per-class AP, misses and false alarms.
+    """
+    from pathlib import Path
+
+    from kfdet.progress import Progress
+    from kfdet.stages import merge as stage
+    from kfdet.storage.scalars import write_scalars
+
+    with Progress.from_environment("merge") as progress:
+        result = stage.run(
+            shards=[Path(artifact.path) for artifact in shards],
+            manifest=Path(manifest.path),
+            split=split,
+            engine=engine,
+            metrics=Path(metrics_json.path),
+            report=Path(report.path),
+            progress=progress,
+        )
+        write_scalars(
+            metrics,
+            images=result.images,
+            detections=result.detections,
+            **result.overall.model_dump(),
+        )

@@ -1,0 +1,1 @@
+"""Pipelines composed of the components; each folder holds its source and its compiled form."""
