@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from kfdet.schema.base import Document, Schema, Sha256
 
-SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Severity = Literal["error", "warning", "info"]
 Count = Annotated[int, Field(ge=0)]
 

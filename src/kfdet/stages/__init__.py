@@ -1,0 +1,1 @@
+"""One module a stage, each a thin `run`: parse, call core or model code, write atomically."""
