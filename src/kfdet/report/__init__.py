@@ -1,0 +1,1 @@
+"""HTML reports: one self-contained file each, readable in a browser, in an iframe and on paper."""

@@ -1,0 +1,40 @@
+"""Elements of HTML and SVG whose text and attributes are always escaped."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+Html = Markup
+
+# Elements without content: in HTML because they are void, in SVG because these have no children here.
+_EMPTY = {"br", "img", "meta", "line", "rect", "circle", "path", "image"}
+
+
+def tag(name: str, /, *children: str | Html, **attributes: str | float | int | None) -> Html:
+    """Returns one element.
+
+    Args:
+        name: Element name.
+        *children: Content; a plain str is text and is escaped, Html is kept.
+        **attributes: `class_` gives `class`, `stroke_width` gives `stroke-width`; None leaves it out.
+    """
+    opening = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_attribute(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _EMPTY and not children:
+        return Markup(f"<{name}{opening}/>")  # noqa: S704 - the parts are escaped above
+    return Markup(f"<{name}{opening}>{join(children)}</{name}>")  # noqa: S704 - join escapes
+
+
+def join(parts: tuple[str | Html, ...] | list[str | Html] | list[Html]) -> Html:
+    """Returns the parts one after another, text escaped."""
+    return Markup("").join(parts)
+
+
+def _attribute(value: str | float) -> str:
+    """Coordinates need no more than a hundredth of a pixel."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value)

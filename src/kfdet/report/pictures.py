@@ -1,0 +1,279 @@
+"""Images with boxes: in reports as a small JPEG under a drawing, for files as pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from kfdet.report.markup import Html, tag
+
+__all__ = ["BoxKind", "PictureBox", "draw_boxes", "gallery", "picture", "picture_legend"]
+
+BoxKind = Literal["ground_truth", "hit", "false_alarm", "miss", "detection"]
+
+_JPEG_QUALITY = 80
+_LABEL_PX = 11
+_CHIP_PX = 14.0
+# On and off pixels: the kinds differ on a grey print, too.
+_DASHES: dict[BoxKind, tuple[int, ...]] = {
+    "ground_truth": (7, 4), "hit": (), "false_alarm": (3, 3), "miss": (10, 3, 2, 3), "detection": (),
+}  # fmt: skip
+_COLOURS: dict[BoxKind, str] = {
+    "ground_truth": "#6fd3ff", "hit": "#35e0a1", "false_alarm": "#ff8a4c", "miss": "#ffe14d",
+    "detection": "#8fb6ff",
+}  # fmt: skip
+_INK = "#101418"
+_KIND_WORDS: dict[BoxKind, str] = {
+    "ground_truth": "ground truth", "hit": "hit", "false_alarm": "false alarm", "miss": "missed object",
+    "detection": "detection",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureBox:
+    """A box on a picture.
+
+    Attributes:
+        xmin, ymin, xmax, ymax: Pixels of the original image, origin at the top left. A box that is not
+            finite is not drawn; one beyond the image is cut at its edge.
+        label: A few words: class and score.
+        kind: What it is; decides colour and line.
+    """
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    label: str
+    kind: BoxKind
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A box in pixels of the picture shown, ordered and within it, and where its label goes."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: BoxKind
+    label: str
+    label_x: float
+    label_y: float
+    label_width: float
+
+
+def picture(
+    image: Image.Image,
+    boxes: Sequence[PictureBox],
+    *,
+    caption: str | Html = "",
+    width_px: int = 320,
+) -> Html:
+    """Returns an image with boxes over it as one figure.
+
+    Args:
+        image: Any size and mode.
+        boxes: In pixels of that image.
+        caption: Below the picture.
+        width_px: Width that a larger image is scaled down to.
+    """
+    scale = min(1.0, width_px / image.width)
+    shown = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    pixels = _as_rgb(image).resize(shown, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    pixels.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    # The drawing is as wide as the picture will be, so that labels keep their size on small images.
+    factor = max(1.0, width_px / shown[0])
+    size = (shown[0] * factor, shown[1] * factor)
+    font = ImageFont.load_default(_LABEL_PX)
+    placed = _place(boxes, image.size, size, font, chip_px=_CHIP_PX)
+    drawing = tag(
+        "svg",
+        *map(_outline, placed),
+        *(_chip(box) for box in placed if box.label_width),
+        viewBox=f"0 0 {size[0]:.0f} {size[1]:.0f}",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{len(placed)} boxes",
+    )
+    source = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    frame = tag(
+        "div",
+        tag("img", src=source, alt="", width=shown[0], height=shown[1]),
+        drawing,
+        class_="frame",
+    )
+    return tag("figure", frame, tag("figcaption", caption) if caption else "", class_="picture")
+
+
+def gallery(pictures: Sequence[Html]) -> Html:
+    """Returns pictures in rows that fit the page."""
+    if not pictures:
+        return tag("p", "No pictures.", class_="soft")
+    return tag("div", *pictures, class_="gallery")
+
+
+def picture_legend(kinds: Sequence[BoxKind] = get_args(BoxKind)) -> Html:
+    """Returns what the lines of the pictures mean."""
+    keys = []
+    for kind in kinds:
+        sample = tag(
+            "svg",
+            tag("rect", x=2, y=2, width=22, height=10, class_=f"k-{kind} box", stroke_dasharray=_dashes(kind)),
+            viewBox="0 0 26 14", class_="key", aria_hidden="true", style="height:14px",
+        )  # fmt: skip
+        keys.append(tag("span", sample, _KIND_WORDS[kind]))
+    return tag("div", *keys, class_="legend")
+
+
+def draw_boxes(
+    image: Image.Image, boxes: Sequence[PictureBox], *, line_px: int | None = None
+) -> Image.Image:
+    """Returns a copy of the image, RGB at full size, with the boxes drawn into it.
+
+    Args:
+        image: Any size and mode.
+        boxes: In pixels of that image.
+        line_px: Width of the lines; chosen by the size of the image when None.
+    """
+    canvas = _as_rgb(image).copy()
+    line = line_px or max(2, round(max(canvas.size) / 400))
+    text_px = max(11, round(max(canvas.size) / 60))
+    font = ImageFont.load_default(text_px)
+    chip = text_px * 1.35
+    draw = ImageDraw.Draw(canvas)
+    placed = _place(
+        boxes, canvas.size, (float(canvas.width), float(canvas.height)), font, chip_px=chip
+    )
+    for box in placed:
+        _draw_outline(draw, box, line)
+    for box in placed:
+        if not box.label_width:
+            continue
+        corner = (box.label_x + box.label_width, box.label_y + chip)
+        draw.rectangle((box.label_x, box.label_y, *corner), fill=_COLOURS[box.kind])
+        middle = (box.label_x + text_px * 0.3, box.label_y + chip / 2)
+        draw.text(middle, box.label, fill=_INK, font=font, anchor="lm")
+    return canvas
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # 16-bit grey: PIL's own conversion clips instead of scaling.
+        levels = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if levels.max(initial=0) > 255 else 255.0
+        return Image.fromarray((levels / top * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _place(
+    boxes: Sequence[PictureBox],
+    original: tuple[int, int],
+    shown: tuple[float, float],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    *,
+    chip_px: float,
+) -> list[_Placed]:
+    """Scales the boxes and finds each label a free place: above, below, inside; within the picture."""
+    factor_x, factor_y = shown[0] / original[0], shown[1] / original[1]
+    placed: list[_Placed] = []
+    for box in boxes:
+        corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+        if not all(map(math.isfinite, corners)):
+            continue
+        x0, x1 = sorted(min(max(x * factor_x, 0.0), shown[0]) for x in (box.xmin, box.xmax))
+        y0, y1 = sorted(min(max(y * factor_y, 0.0), shown[1]) for y in (box.ymin, box.ymax))
+        label, width = _fit(box.label, shown[0] - 2, font, padding=chip_px * 0.55)
+        left = min(max(x0 - 1, 0.0), max(0.0, shown[0] - width))
+        tops = (y0 - chip_px, y1, y0, y1 - chip_px)
+        inside = [top for top in tops if 0 <= top <= shown[1] - chip_px]
+        free = [
+            top
+            for top in inside
+            if not any(_overlap(other, left, top, width, chip_px) for other in placed)
+        ]
+        top = (free or inside or [max(0.0, min(y0, shown[1] - chip_px))])[0]
+        placed.append(_Placed(x0, y0, x1 - x0, y1 - y0, box.kind, label, left, top, width))
+    return placed
+
+
+def _fit(
+    text: str, room_px: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, padding: float
+) -> tuple[str, float]:
+    """Returns the text, shortened to the room, and the width of its chip; 0 for no text."""
+    # Other fonts run a little wider than the one measured with.
+    width = font.getlength(text) * 1.08 + padding
+    while text and width > room_px:
+        text = text[:-2] + "\N{HORIZONTAL ELLIPSIS}" if len(text) > 2 else ""
+        width = font.getlength(text) * 1.08 + padding
+    return text, width if text else 0.0
+
+
+def _overlap(other: _Placed, left: float, top: float, width: float, height: float) -> bool:
+    return (
+        other.label_x < left + width
+        and left < other.label_x + other.label_width
+        and abs(other.label_y - top) < height
+    )
+
+
+def _dashes(kind: BoxKind) -> str | None:
+    return " ".join(map(str, _DASHES[kind])) or None
+
+
+def _outline(box: _Placed) -> Html:
+    place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+    words = f"{box.label} ({_KIND_WORDS[box.kind]})" if box.label else _KIND_WORDS[box.kind]
+    return tag(
+        "g",
+        tag("title", words),
+        tag("rect", **place, class_="halo"),
+        tag("rect", **place, class_=f"k-{box.kind} box", stroke_dasharray=_dashes(box.kind)),
+    )
+
+
+def _chip(box: _Placed) -> Html:
+    return tag(
+        "g",
+        tag("rect", x=box.label_x, y=box.label_y, width=box.label_width, height=_CHIP_PX, rx=2,
+            class_=f"k-{box.kind} chip"),
+        tag("text", box.label, x=box.label_x + 4, y=box.label_y + 10.6),
+    )  # fmt: skip
+
+
+def _draw_outline(draw: ImageDraw.ImageDraw, box: _Placed, line: int) -> None:
+    x0, y0, x1, y1 = box.x, box.y, box.x + box.width, box.y + box.height
+    sides = ((x0, y0, x1, y0), (x1, y0, x1, y1), (x1, y1, x0, y1), (x0, y1, x0, y0))
+    draw.rectangle((x0, y0, x1, y1), outline="#000000", width=line + 2)
+    for side in sides:
+        for start, end in _strokes(side, [dash * line / 2 for dash in _DASHES[box.kind]]):
+            draw.line((*start, *end), fill=_COLOURS[box.kind], width=line)
+
+
+def _strokes(
+    side: tuple[float, float, float, float], pattern: Sequence[float]
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Cuts a line into the strokes of a dash pattern; the whole line without one."""
+    x0, y0, x1, y1 = side
+    length = math.hypot(x1 - x0, y1 - y0)
+    if not pattern or length == 0:
+        return [((x0, y0), (x1, y1))]
+    strokes = []
+    at, index = 0.0, 0
+    while at < length:
+        end = min(length, at + pattern[index % len(pattern)])
+        if index % 2 == 0:
+            a, b = at / length, end / length
+            strokes.append(
+                ((x0 + a * (x1 - x0), y0 + a * (y1 - y0)), (x0 + b * (x1 - x0), y0 + b * (y1 - y0)))
+            )
+        at, index = end, index + 1
+    return strokes
