@@ -1,0 +1,129 @@
+"""The process that runs the compiled pipeline through kfp.local, started by `kfdet run`.
+
+It writes one JSON line for every task that starts or ends, to the file its request names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from kfdet.schema.base import Schema
+
+
+class PipelineRequest(Schema):
+    """Attributes:
+    pipeline: The compiled pipeline.
+    cache_root: Where finished tasks are remembered; null runs every task.
+    tasks: File that TaskEvent lines are appended to.
+    """
+
+    pipeline: str
+    arguments: dict[str, Any]
+    pipeline_root: str
+    cache_root: str | None
+    tasks: str
+
+
+class TaskEvent(Schema):
+    """Attributes:
+    status: started, done, cached or failed.
+    outputs: Output name to parameter value, or to an artifact's path.
+    scalars: Scalars that the task logged.
+    """
+
+    task: str
+    status: str
+    time: float
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    scalars: dict[str, float] = Field(default_factory=dict)
+
+
+def _observe(tasks: Path) -> None:
+    """Has kfp.local tell of every task: it has no callback, so its task executor is wrapped."""
+    from kfp import dsl
+    from kfp.local import cache, status
+    from kfp.local.orchestrator import task_executor
+
+    execute = task_executor.execute_single_task
+    look_up = cache.LocalCache.get
+    hits = threading.local()
+
+    def tell(event: TaskEvent) -> None:
+        with open(tasks, "a", encoding="utf-8") as stream:
+            stream.write(event.canonical_json() + "\n")
+
+    def remember_hit(self: Any, key: str) -> Any:
+        hits.last = look_up(self, key)
+        return hits.last
+
+    def execute_and_tell(**task: Any) -> Any:
+        name = task["task_name"]
+        hits.last = None
+        tell(TaskEvent(task=name, status="started", time=time.time()))
+        outputs, outcome = execute(**task)
+        scalars: dict[str, float] = Field(default_factory=dict)
+        values: dict[str, Any] = {}
+        for key, value in outputs.items():
+            if isinstance(value, dsl.Artifact):
+                values[key] = value.path
+                if isinstance(value, dsl.Metrics):
+                    scalars |= value.metadata
+            else:
+                values[key] = value
+        finished = "done" if outcome == status.Status.SUCCESS else "failed"
+        tell(
+            TaskEvent(
+                task=name,
+                status="cached" if hits.last is not None else finished,
+                time=time.time(),
+                outputs=values,
+                scalars=scalars,
+            )
+        )
+        return outputs, outcome
+
+    cache.LocalCache.get = remember_hit
+    task_executor.execute_single_task = execute_and_tell
+
+
+def _end_with_parent() -> None:
+    """Ends this process group when `kfdet run` dies: its end of our standard input closes."""
+
+    def wait() -> None:
+        # Not sys.stdin: a thread that holds its lock breaks the interpreter's end.
+        os.read(0, 1)
+        os.killpg(0, signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(request_path: str) -> None:
+    """Runs the requested pipeline; exits with 1 when a task failed."""
+    _end_with_parent()
+    request = PipelineRequest.model_validate(json.loads(Path(request_path).read_text()))
+    from kfp import components, local
+
+    _observe(Path(request.tasks))
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=request.pipeline_root,
+        # kfp deletes this folder after the run.
+        workspace_root=tempfile.mkdtemp(prefix="kfdet-workspace-"),
+        enable_caching=request.cache_root is not None,
+        cache_root=request.cache_root,
+    )
+    components.load_component_from_file(request.pipeline)(**request.arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,282 @@
+"""The command line: what the verbs take, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TypeAlias
+
+from kfdet import __version__
+from kfdet.errors import KfdetError, did_you_mean
+from kfdet.progress import INTERRUPTED
+
+_DESCRIPTION = "Train TensorFlow object detectors and let only the good ones out."
+_EPILOG = """\
+exit codes: 0 done, 1 unexpected, 2 wrong usage, 10 bad data, 11 bad configuration,
+20 gate says fail and 21 insufficient evidence (with --exit-code), 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistyped verb or option with the closest known one."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = ""
+        if "invalid choice: '" in message:
+            word = message.split("invalid choice: '")[1].split("'")[0]
+            choices = message.split("(choose from ")[-1].rstrip(")")
+            hint = did_you_mean(word, [choice.strip(" '") for choice in choices.split(",")])
+        elif "unrecognized arguments: " in message:
+            word = message.split("unrecognized arguments: ")[1].split()[0].split("=")[0]
+            hint = did_you_mean(word, _all_options(self))
+        self.print_usage(sys.stderr)
+        text = f"{self.prog}: {message}. {hint}".rstrip()
+        print(f"{text}\nSee: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+_Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _all_options(parser: argparse.ArgumentParser) -> set[str]:
+    options = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                options |= _all_options(verb)
+    return options
+
+
+def build_parser() -> _Parser:
+    """Returns the whole command line; handlers are named, not imported."""
+    parser = _Parser(
+        prog="kfdet",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kfdet {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_run_verbs(verbs)
+    _add_data_verbs(verbs)
+    _add_stage_verbs(verbs)
+    _add_model_verbs(verbs)
+    return parser
+
+
+def _verb(
+    verbs: _Verbs,
+    name: str,
+    summary: str,
+    *,
+    handler: str,
+    config: bool = False,
+    out: str | None = None,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:])
+    parser.set_defaults(handler=handler)
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON on stdout")
+    if config:
+        parser.add_argument("config", metavar="CONFIG", help="run configuration, YAML")
+        parser.add_argument(
+            "--set",
+            dest="overrides",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="override one key: training.steps=500 (repeatable)",
+        )
+    if out:
+        parser.add_argument("--out", metavar="DIR", default=out, help=f"folder (default: {out})")
+    return parser
+
+
+def _add_run_verbs(verbs: _Verbs) -> None:
+    run = _verb(
+        verbs,
+        "run",
+        "run the whole pipeline on this machine",
+        handler="kfdet.cli.run:run",
+        config=True,
+    )
+    run.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/NAME)")
+    run.add_argument(
+        "--exit-code", action="store_true", help="end with 20 or 21 when the gate does not pass"
+    )
+    run.add_argument("--fresh", action="store_true", help="take no stage from the cache")
+
+    compile_ = _verb(
+        verbs,
+        "compile",
+        "compile the pipeline for a cluster",
+        handler="kfdet.cli.compile:compile_verb",
+    )
+    compile_.add_argument(
+        "--output", metavar="FILE", default="pipeline.yaml", help="default: pipeline.yaml"
+    )
+    compile_.add_argument(
+        "--config", metavar="CONFIG", help="also write the run's parameters beside it, as JSON"
+    )
+
+    compare = _verb(
+        verbs, "compare", "show runs side by side", handler="kfdet.cli.compare:compare_verb"
+    )
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs")
+    compare.add_argument("--html", metavar="FILE", help="also write the comparison as a page")
+
+
+def _add_data_verbs(verbs: _Verbs) -> None:
+    data = verbs.add_parser("data", help="make or convert data sets")
+    kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
+    synth = _verb(
+        kinds,
+        "synth",
+        "make a data set of coloured shapes",
+        handler="kfdet.cli.data:synth",
+        out="data/shapes",
+    )
+    for split, images in (("train", 400), ("val", 100), ("test", 100)):
+        synth.add_argument(
+            f"--{split}", type=int, metavar="N", default=images, help=f"images (default: {images})"
+        )
+    synth.add_argument("--size", type=int, metavar="PX", default=128, help="default: 128")
+    synth.add_argument("--seed", type=int, default=0, help="default: 0")
+
+    convert = kinds.add_parser("convert", help="convert a data set to TFRecords")
+    formats = convert.add_subparsers(title="formats", metavar="FORMAT", required=True)
+    voc = _verb(
+        formats,
+        "voc",
+        "convert a Pascal VOC folder; splits from ImageSets/Main",
+        handler="kfdet.cli.data:convert_voc",
+    )
+    voc.add_argument("root", metavar="DIR", help="folder with Annotations, JPEGImages, ImageSets")
+    coco = _verb(
+        formats,
+        "coco",
+        "convert COCO instances",
+        handler="kfdet.cli.data:convert_coco",
+    )
+    coco.add_argument("instances", metavar="JSON", help="instances file")
+    coco.add_argument("images", metavar="DIR", help="folder of the images")
+    for parser in (voc, coco):
+        parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+
+
+def _add_stage_verbs(verbs: _Verbs) -> None:
+    def stage(name: str, summary: str, *, config: bool = False) -> argparse.ArgumentParser:
+        return _verb(
+            verbs,
+            name,
+            summary,
+            handler=f"kfdet.cli.stages:{name}",
+            config=config,
+            out=f"out/{name}",
+        )
+
+    def inputs(parser: argparse.ArgumentParser, **files: str) -> None:
+        for name, summary in files.items():
+            parser.add_argument(f"--{name}", metavar="FILE", required=True, help=summary)
+
+    experiment = "experiment.json from render"
+    manifest = "manifest.json from validate"
+
+    stage("validate", "check every record of a data set", config=True)
+
+    render = stage("render", "render the configuration into an experiment", config=True)
+    inputs(render, manifest=manifest, statistics="statistics.json from validate")
+
+    train = stage("train", "train, or resume training")
+    inputs(train, experiment=experiment, manifest=manifest)
+    train.add_argument("--model-root", metavar="DIR", default="models", help="default: models")
+
+    select = stage("select", "evaluate every checkpoint on val and choose the best")
+    inputs(select, experiment=experiment, manifest=manifest)
+    select.add_argument("--summary", metavar="FILE", help="summary.json from train")
+    select.add_argument(
+        "--follow",
+        metavar="MODEL_DIR",
+        help="beside a running training: evaluate each checkpoint as it appears",
+    )
+    select.add_argument("--metric", default="ap", help="val metric that chooses (default: ap)")
+
+    evaluate = stage("evaluate", "run a checkpoint over one shard of a split")
+    inputs(evaluate, experiment=experiment, manifest=manifest)
+    evaluate.add_argument("--checkpoint", metavar="PREFIX", required=True, help="without .index")
+    evaluate.add_argument("--split", choices=("train", "val", "test"), default="test")
+    evaluate.add_argument("--shard", type=int, default=0, metavar="K", help="default: 0")
+    evaluate.add_argument("--num-shards", type=int, default=1, metavar="N", help="default: 1")
+    for parser in (select, evaluate):
+        parser.add_argument("--batch-size", type=int, default=8, help="default: 8")
+
+    merge = stage("merge", "merge the shards' detections into exact metrics")
+    merge.add_argument("shards", metavar="SHARD", nargs="+", help="folders from evaluate")
+    inputs(merge, manifest=manifest)
+    merge.add_argument("--split", choices=("train", "val", "test"), default="test")
+    for parser in (select, merge):
+        parser.add_argument("--engine", choices=("hotcoco", "pycocotools"), default="hotcoco")
+
+    gate = stage("gate", "hold metrics against a policy and the champion")
+    gate.add_argument("metrics", metavar="METRICS", help="metrics.json from merge")
+    gate.add_argument(
+        "--policy", metavar="FILE", required=True, help="gate policy, or a run configuration"
+    )
+    gate.add_argument(
+        "--exit-code", action="store_true", help="end with 20 or 21 when it does not pass"
+    )
+
+    export = stage("export", "export a checkpoint and prove that it answers alike")
+    inputs(export, experiment=experiment, manifest=manifest)
+    export.add_argument("--checkpoint", metavar="PREFIX", required=True, help="without .index")
+    export.add_argument("--images", type=int, default=32, help="test images compared (32)")
+
+    publish = stage("publish", "publish an export as the new champion")
+    publish.add_argument("export", metavar="EXPORT", help="folder of the export")
+    inputs(publish, decision="decision.json from gate", metrics="metrics.json from merge")
+    publish.add_argument("--run-name", default="by hand", help="noted in the version's record")
+    for parser, required in ((gate, False), (publish, True)):
+        parser.add_argument("--registry", metavar="DIR", default="registry")
+        parser.add_argument("--model", metavar="NAME", required=required, default="")
+
+
+def _add_model_verbs(verbs: _Verbs) -> None:
+    predict = _verb(
+        verbs,
+        "predict",
+        "detect objects in images with an exported model",
+        handler="kfdet.cli.predict:predict",
+    )
+    predict.add_argument("model", metavar="MODEL", help="folder of an export or of a version")
+    predict.add_argument("images", metavar="IMAGE", nargs="+")
+    predict.add_argument("--plot", metavar="PNG", help="write the image with labelled boxes")
+    predict.add_argument("--raw", action="store_true", help="print boxes, classes, scores as JSON")
+    predict.add_argument(
+        "--min-score", type=float, default=None, help="default: 0.5 for --plot, 0 for --raw"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and ends the process with the right exit code."""
+    arguments = build_parser().parse_args(argv)
+    module, _, function = arguments.handler.partition(":")
+    try:
+        code = getattr(importlib.import_module(module), function)(arguments)
+        sys.stdout.flush()
+    except KfdetError as failure:
+        print(f"kfdet: {failure}", file=sys.stderr)
+        code = failure.exit_code
+    except KeyboardInterrupt as interruption:
+        print(f"kfdet: {str(interruption) or 'interrupted'}", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise SystemExit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Where the pipeline's source lies, and compiling it.
+
+In a checkout that is the repository; in an installed wheel, a folder beside this package. The
+folders are called `components` and `pipelines`, so they are never installed as packages.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import kfdet
+from kfdet.errors import StorageError
+from kfdet.schema.run_config import RunConfig, TaskResources
+from kfdet.storage.atomic import explain_os_errors
+from kfdet.storage.dataset import with_absolute_paths
+
+PIPELINE_FOLDER = Path("pipelines") / "detection_training"
+
+
+def source_root() -> Path:
+    """Returns the folder that holds `components` and `pipelines`."""
+    package = Path(kfdet.__file__).parent
+    for root in (package.parents[1], package / "pipeline_source"):
+        if (root / PIPELINE_FOLDER / "pipeline.py").is_file():
+            return root
+    raise StorageError(
+        "the pipeline's source is missing from the installation",
+        where=str(package),
+        remedy="Install kfdet again.",
+    )
+
+
+def compile_pipeline(target: Path) -> None:
+    """Compiles the pipeline to YAML.
+
+    Raises:
+        StorageError: The file can't be written.
+    """
+    root = str(source_root())
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    from kfp import compiler
+
+    from pipelines.detection_training.pipeline import detection_training
+
+    with explain_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compiler.Compiler().compile(detection_training, str(target))
+
+
+def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) -> dict[str, Any]:
+    """Returns the pipeline's parameters for a run.
+
+    Args:
+        config: The run.
+        data_digest: Digest of the data's bytes; equal digests may come from the cache.
+        model_root: Folder of model directories and exports.
+    """
+    registry = config.registry
+    return {
+        "run_name": config.name,
+        "dataset": with_absolute_paths(config.dataset).canonical_json(),
+        "data_digest": data_digest,
+        "detector": config.detector.canonical_json(),
+        "training": config.training.canonical_json(),
+        "policy": config.gate.canonical_json(),
+        "parity": config.export.parity.canonical_json(),
+        "model_root": model_root,
+        "registry": registry.uri if "://" in registry.uri else str(Path(registry.uri).absolute()),
+        "model": registry.model or config.name,
+        "shards": list(range(config.evaluation.shards)),
+        "num_shards": config.evaluation.shards,
+        "evaluation_batch_size": config.evaluation.batch_size,
+        "engine": config.evaluation.engine,
+        "select_metric": config.evaluation.select_metric,
+        **_resources("light", config.resources.light),
+        **_resources("train", config.resources.train),
+        **_resources("inference", config.resources.inference),
+    }
+
+
+def _resources(task: str, resources: TaskResources) -> dict[str, Any]:
+    requests: dict[str, Any] = {f"{task}_cpu": resources.cpu, f"{task}_memory": resources.memory}
+    if task != "light":
+        requests[f"{task}_gpu_type"] = resources.gpu_type
+        requests[f"{task}_gpus"] = resources.gpus
+    return requests

@@ -1,0 +1,181 @@
+"""One verb a stage: the same functions that the components call, on files in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+from kfdet.cli.output import VERDICT_EXIT_CODES, answer
+from kfdet.errors import UsageError
+from kfdet.progress import Progress
+from kfdet.schema.run_config import ParityConfig
+from kfdet.storage.run_config import read_policy, read_run_config
+
+
+def _run(stage: str, arguments: argparse.Namespace, **inputs: Any) -> Any:
+    """Runs a stage and prints its result with the paths that it wrote."""
+    run = importlib.import_module(f"kfdet.stages.{stage}").run
+    progress = Progress.from_environment(stage)
+    result = run(**inputs, progress=progress)
+    written = {name: path for name, path in inputs.items() if _is_written(path, arguments.out)}
+    answer(
+        {**_flat(dataclasses.asdict(result)), **{n: str(p) for n, p in written.items()}},
+        as_json=arguments.json,
+    )
+    return result
+
+
+def _is_written(value: Any, out: str) -> bool:
+    return isinstance(value, Path) and value.is_relative_to(out)
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= value.model_dump() if hasattr(value, "model_dump") else {name: value}
+    return flat
+
+
+def validate(arguments: argparse.Namespace) -> None:
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    out = Path(arguments.out)
+    _run(
+        "validate",
+        arguments,
+        dataset=config.dataset,
+        manifest=out / "manifest.json",
+        statistics=out / "statistics.json",
+        findings=out / "findings.json",
+        report=out / "report.html",
+    )
+
+
+def render(arguments: argparse.Namespace) -> None:
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    out = Path(arguments.out)
+    _run(
+        "render",
+        arguments,
+        detector=config.detector,
+        training=config.training,
+        manifest=Path(arguments.manifest),
+        statistics=Path(arguments.statistics),
+        experiment=out / "experiment.json",
+        experiment_yaml=out / "experiment.yaml",
+        report=out / "report.html",
+    )
+
+
+def train(arguments: argparse.Namespace) -> None:
+    out = Path(arguments.out)
+    _run(
+        "train",
+        arguments,
+        experiment=Path(arguments.experiment),
+        manifest=Path(arguments.manifest),
+        model_root=arguments.model_root,
+        summary=out / "summary.json",
+        report=out / "report.html",
+    )
+
+
+def select(arguments: argparse.Namespace) -> None:
+    if bool(arguments.summary) == bool(arguments.follow):
+        raise UsageError("give exactly one of --summary and --follow", where="kfdet select")
+    out = Path(arguments.out)
+    _run(
+        "select",
+        arguments,
+        experiment=Path(arguments.experiment),
+        manifest=Path(arguments.manifest),
+        summary=Path(arguments.summary) if arguments.summary else None,
+        follow=Path(arguments.follow) if arguments.follow else None,
+        metric=arguments.metric,
+        batch_size=arguments.batch_size,
+        engine=arguments.engine,
+        ledger=out / "ledger.json",
+        report=out / "report.html",
+    )
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    from kfdet.storage.checkpoints import checkpoint_digest
+
+    _run(
+        "evaluate",
+        arguments,
+        experiment=Path(arguments.experiment),
+        manifest=Path(arguments.manifest),
+        checkpoint=arguments.checkpoint,
+        checkpoint_digest=checkpoint_digest(arguments.checkpoint),
+        split=arguments.split,
+        shard=arguments.shard,
+        num_shards=arguments.num_shards,
+        batch_size=arguments.batch_size,
+        out=Path(arguments.out) / f"shard-{arguments.shard:05d}-of-{arguments.num_shards:05d}",
+    )
+
+
+def merge(arguments: argparse.Namespace) -> None:
+    out = Path(arguments.out)
+    _run(
+        "merge",
+        arguments,
+        shards=[Path(shard) for shard in arguments.shards],
+        manifest=Path(arguments.manifest),
+        split=arguments.split,
+        engine=arguments.engine,
+        metrics=out / "metrics.json",
+        report=out / "report.html",
+    )
+
+
+def gate(arguments: argparse.Namespace) -> int:
+    out = Path(arguments.out)
+    result = _run(
+        "gate",
+        arguments,
+        metrics=Path(arguments.metrics),
+        policy=read_policy(Path(arguments.policy)),
+        registry=arguments.registry,
+        model=arguments.model,
+        decision=out / "decision.json",
+        report=out / "report.html",
+    )
+    return VERDICT_EXIT_CODES[result.decision] if arguments.exit_code else 0
+
+
+def export(arguments: argparse.Namespace) -> None:
+    from kfdet.storage.checkpoints import checkpoint_digest, checkpoint_step
+
+    out = Path(arguments.out)
+    _run(
+        "export",
+        arguments,
+        experiment=Path(arguments.experiment),
+        manifest=Path(arguments.manifest),
+        checkpoint=arguments.checkpoint,
+        checkpoint_digest=checkpoint_digest(arguments.checkpoint),
+        checkpoint_step=checkpoint_step(arguments.checkpoint),
+        parity=ParityConfig(images=arguments.images),
+        export_root=arguments.out,
+        export_manifest=out / "export.json",
+        report=out / "report.html",
+    )
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    _run(
+        "publish",
+        arguments,
+        export_uri=arguments.export,
+        decision=Path(arguments.decision),
+        metrics=Path(arguments.metrics),
+        registry=arguments.registry,
+        model=arguments.model,
+        run_name=arguments.run_name,
+        version=Path(arguments.out) / "version.json",
+    )
