@@ -23,7 +23,7 @@ Tone = Literal["neutral", "good", "bad", "warn"]
 Cell = str | Html | float | int | None
 
 _ROWS_WORTH_SORTING = 4
-_LONG_VALUE = 13
+_LONG_VALUE = 11
 _SECTIONS_WORTH_LINKS = 4
 
 

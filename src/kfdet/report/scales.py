@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-
 _SMALLEST = 1e-290
 
 
@@ -58,6 +57,19 @@ def nice_range(low: float, high: float, *, wanted: int) -> tuple[float, float]:
         _clean(math.ceil(high / step - 1e-9) * step),
     )
     return outer if all(map(math.isfinite, outer)) else (low, high)
+
+
+def data_range(low: float, high: float) -> tuple[float, float]:
+    """Returns the range itself, widened where it is a single value."""
+    if low < high:
+        return low, high
+    reach = abs(low) * 0.5 or 1.0
+    return low - reach, high + reach
+
+
+def log_range(low: float, high: float) -> tuple[float, float]:
+    """Returns a range for a logarithmic axis with some air around positive values."""
+    return (low / 1.15, high * 1.15) if high / low > 1.5 else (low / 2, high * 2)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 EN_DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -32,6 +33,24 @@ def compact(value: float) -> str:
             scale = 1e3 if unit == "k" else factor
             return f"{value / scale:.4g}{unit}".replace("-", MINUS)
     return number(float(value))
+
+
+def fixed(value: float, *, digits: int) -> str:
+    """Returns a small number with that many decimals, whole and large ones without: `0.90`, `1,204`."""
+    if abs(value) >= 100 or isinstance(value, int):
+        return compact(value)
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return number(value)
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def tick_labels(ticks: Sequence[float]) -> list[str]:
+    """Returns the labels of an axis, with equal decimals: `0.0, 0.5, 1.0`."""
+    sizes = [abs(tick) for tick in ticks]
+    if not sizes or max(sizes) >= 1000 or any(0 < size < 1e-4 for size in sizes):
+        return [compact(tick) for tick in ticks]
+    decimals = max(len(f"{size:.4f}".rstrip("0").partition(".")[2]) for size in sizes)
+    return [f"{tick:.{decimals}f}".replace("-", MINUS) for tick in ticks]
 
 
 def difference(value: float | None, *, digits: int = 3) -> str:

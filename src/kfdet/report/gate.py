@@ -1,0 +1,183 @@
+"""The page of a gate decision: the verdict, every rule with its numbers, the champion beside it."""
+
+from __future__ import annotations
+
+from kfdet.core.gating import Champion
+from kfdet.report.page import (
+    Html,
+    Section,
+    Tile,
+    Tone,
+    badge,
+    bullets,
+    message,
+    page,
+    paragraph,
+    properties,
+    table,
+)
+from kfdet.report.wording import difference
+from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
+from kfdet.schema.metrics import METRIC_NAMES, Metrics
+
+_TONES: dict[Verdict, Tone] = {"pass": "good", "fail": "bad", "insufficient_evidence": "warn"}
+_VERDICTS: dict[Verdict, str] = {
+    "pass": "The model may be exported: every rule holds.",
+    "fail": "The model is not exported: at least one rule fails.",
+    "insufficient_evidence": "The model is not exported: at least one rule can't be told.",
+}
+_OUTCOMES: dict[Outcome, Tone] = {"holds": "good", "fails": "bad", "unknown": "warn"}
+
+
+def gate_page(
+    decision: Decision, *, metrics: Metrics, champion: Champion | None, model: str
+) -> str:
+    """Returns the report of a decision as one HTML document.
+
+    Args:
+        decision: The decision with its rules.
+        metrics: The candidate's metrics.
+        champion: What it was compared with; None when there is no champion.
+        model: Name of the model in the registry.
+    """
+    words = decision.decision.replace("_", " ")
+    rival = f"champion version {champion.version}" if champion else "no champion yet"
+    return page(
+        title=f"Gate: {words}",
+        subtitle=f"{model}, {metrics.images:,} images of the {metrics.split} set, {rival}",
+        status=(words, _TONES[decision.decision]),
+        tiles=_tiles(decision),
+        sections=[
+            _reasons(decision),
+            _rules(decision),
+            _comparison(metrics, champion),
+            _evidence(decision, metrics, champion),
+        ],
+    )
+
+
+def _tiles(decision: Decision) -> list[Tile]:
+    outcomes = [rule.outcome for rule in decision.rules]
+    margins = [
+        rule.seen - rule.wanted
+        for rule in decision.rules
+        if rule.seen is not None and rule.wanted is not None
+    ]
+    tiles = [
+        Tile(label="Rules that hold", value=f"{outcomes.count('holds')} of {len(outcomes)}"),
+        Tile(
+            label="Rules that fail",
+            value=str(outcomes.count("fails")),
+            tone="bad" if "fails" in outcomes else "neutral",
+        ),
+        Tile(
+            label="Rules that can't be told",
+            value=str(outcomes.count("unknown")),
+            tone="warn" if "unknown" in outcomes else "neutral",
+        ),
+    ]
+    if margins:
+        tiles.append(
+            Tile(
+                label="Smallest margin",
+                value=difference(min(margins)),
+                hint="measured minus required, over the rules with numbers",
+            )
+        )
+    return tiles
+
+
+def _reasons(decision: Decision) -> Section:
+    return Section(
+        title="Verdict",
+        body=(
+            message(_VERDICTS[decision.decision], _TONES[decision.decision]),
+            bullets(decision.reasons),
+        ),
+    )
+
+
+def _rules(decision: Decision) -> Section:
+    rows = [
+        [
+            badge(rule.outcome, _OUTCOMES[rule.outcome]),
+            rule.rule,
+            rule.seen,
+            rule.wanted,
+            _margin(rule),
+            rule.champion,
+            rule.reason,
+        ]
+        for rule in decision.rules
+    ]
+    policy = "pass" if decision.policy.no_champion == "pass" else "fail"
+    return Section(
+        title="Rules",
+        intro="All rules must hold. A missing number fails; a comparison with a champion that was "
+        f"measured on other images can't be told. Without a champion, comparisons {policy}.",
+        body=(
+            table(
+                ["Outcome", "Rule", "Measured", "Required", "Margin", "Champion", "In words"], rows
+            ),
+        ),
+    )
+
+
+def _margin(rule: RuleResult) -> str:
+    known = rule.seen is not None and rule.wanted is not None
+    return difference(rule.seen - rule.wanted if known else None, digits=4)  # type: ignore[operator]
+
+
+def _comparison(metrics: Metrics, champion: Champion | None) -> Section:
+    if champion is None:
+        return Section(
+            title="Champion",
+            body=(paragraph("Nothing was published under this name yet; there is no champion."),),
+        )
+    comparable = champion.metrics.split_digest == metrics.split_digest
+    rows: list[list[str | float | None]] = []
+    for name in METRIC_NAMES:
+        mine, theirs = metrics.overall.value(name), champion.metrics.overall.value(name)
+        rows.append([name, mine, theirs, _gain(mine, theirs, comparable=comparable)])
+    classes: list[list[str | float | None]] = []
+    for entry in metrics.classes:
+        other = champion.metrics.of_class(entry.name)
+        mine, theirs = entry.metrics.ap, other.metrics.ap if other else None
+        classes.append([entry.name, mine, theirs, _gain(mine, theirs, comparable=comparable)])
+    notes: list[Html] = []
+    if not comparable:
+        notes.append(
+            message("The champion was measured on other images: the numbers don't compare.", "warn")
+        )
+    headers = ["Candidate", f"Champion, version {champion.version}", "Difference"]
+    return Section(
+        title="Champion",
+        intro="The candidate beside the published model, on the numbers each was released with.",
+        body=(
+            *notes,
+            table(["Metric", *headers], rows, caption="Over all classes"),
+            table(["Class", *headers], classes, caption="AP of each class"),
+        ),
+    )
+
+
+def _gain(mine: float | None, theirs: float | None, *, comparable: bool) -> str:
+    known = comparable and mine is not None and theirs is not None
+    return difference(mine - theirs if known else None, digits=4)  # type: ignore[operator]
+
+
+def _evidence(decision: Decision, metrics: Metrics, champion: Champion | None) -> Section:
+    pairs: dict[str, str | Html | float | int | None] = {
+        "Checkpoint": decision.checkpoint_digest,
+        f"{metrics.split} set": decision.split_digest,
+        "Metrics": decision.metrics_digest,
+        "Engine": f"{metrics.engine} {metrics.engine_version}",
+    }
+    if champion:
+        pairs["Champion's checkpoint"] = champion.metrics.checkpoint_digest
+        pairs["Champion's set"] = champion.metrics.split_digest
+    return Section(
+        title="Evidence",
+        intro="Digests of what the decision rests on.",
+        body=(properties(pairs),),
+    )
