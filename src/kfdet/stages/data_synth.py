@@ -15,12 +15,11 @@ from kfdet.errors import UsageError
 from kfdet.progress import Progress
 from kfdet.schema.dataset import SPLITS, Split
 from kfdet.storage.atomic import new_folder
-from kfdet.storage.label_maps import write_label_map
+from kfdet.storage.label_maps import LABEL_MAP_FILE, write_label_map
 from kfdet.storage.records import write_shards
 
 IMAGES: Mapping[Split, int] = {"train": 400, "val": 100, "test": 100}
 SHARDS: Mapping[Split, int] = {"train": 4, "val": 2, "test": 2}
-LABEL_MAP_FILE = "label_map.pbtxt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from kfdet.errors import DataError
 from kfdet.schema.dataset import LabelMap
 from kfdet.storage.atomic import write_text
 
+LABEL_MAP_FILE = "label_map.pbtxt"
+
 _FORMATS: dict[str, LabelMapFormat] = {
     ".pbtxt": "pbtxt",
     ".prototxt": "pbtxt",
