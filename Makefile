@@ -1,0 +1,42 @@
+# kfdet: what a person runs. `make` alone lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check generate clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/.ready ## put the locked environment and the command kfdet into .venv
+
+.venv/.ready: uv.lock pyproject.toml scripts/setup.sh
+	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" bash scripts/setup.sh
+
+demo: setup ## from nothing to a published detector of shapes, in minutes
+	@echo "== data: shapes in data/shapes"
+	@$(BIN)/kfdet data synth --out data/shapes
+	@echo "== the compiled pipeline, on this machine, in runs/shapes"
+	@$(BIN)/kfdet run configs/shapes.yaml --out runs/shapes
+
+test: setup ## the tests, in under 20 minutes on 2 cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+
+test-slow: setup ## the long real runs
+	$(BIN)/python -m pytest -m slow
+
+check: setup ## format, lint, types, layers and generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/generate.py --check
+
+generate: setup ## write the generated files: compiled pipeline, tables, goldens
+	$(BIN)/python scripts/generate.py
+
+clean: ## remove what the targets made, data and runs included
+	rm -rf .venv .uv data/shapes runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

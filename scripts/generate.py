@@ -1,0 +1,217 @@
+"""Writes every generated file of the repository, or checks that they are as the code says.
+
+python scripts/generate.py           writes them
+python scripts/generate.py --check   ends with 1 and names those that differ
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+import tempfile
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["COLUMNS"] = "100"
+
+REMEDY = "make generate"
+STAGES = (
+    "validate", "render", "train", "select", "evaluate", "merge", "gate", "export", "publish",
+)  # fmt: skip
+
+
+def compiled_pipeline() -> str:
+    """Returns the compiled pipeline, as the checkout's code compiles it."""
+    from kfdet.cli.pipeline_source import compile_pipeline
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "pipeline.yaml")
+        compile_pipeline(target)
+        return target.read_text()
+
+
+def component_readme(stage: str) -> str:
+    """Returns a component's README with its table of inputs and outputs made from the code."""
+    component = getattr(importlib.import_module(f"components.{stage}.component"), stage)
+    return _with_block(
+        ROOT / "components" / stage / "README.md", "interface", _interface_table(component)
+    )
+
+
+def _interface_table(component: typing.Any) -> str:
+    spec = component.component_spec
+    words = _argument_docs(component.python_func.__doc__)
+    lines = ["| input | type | what it is |", "|---|---|---|"]
+    for name, value in (spec.inputs or {}).items():
+        kind = f"list of {value.type}" if getattr(value, "is_artifact_list", False) else value.type
+        lines.append(f"| `{name}` | {_short(kind)} | {words[name]} |")
+    lines += ["", "| output | type | what it is |", "|---|---|---|"]
+    for name, value in (spec.outputs or {}).items():
+        lines.append(f"| `{name}` | {_short(value.type)} | {words[name]} |")
+    return "\n".join(lines)
+
+
+def _short(kind: str) -> str:
+    return kind.split("@")[0].replace("system.", "")
+
+
+def _argument_docs(docstring: str) -> dict[str, str]:
+    return {
+        name: " ".join(text.split())
+        for name, text in re.findall(r"^ {8}(\w+): (.+(?:\n {12,}.+)*)", docstring, re.M)
+    }
+
+
+def configuration_reference() -> str:
+    """Returns the reference of the run configuration, made from its schema."""
+    from kfdet.schema.run_config import RunConfig
+
+    head = (
+        "# Configuration reference\n\n"
+        "A run is one YAML file. Unknown keys are errors. Generated from "
+        "`src/kfdet/schema/run_config.py` by `make generate`.\n\n"
+        "| key | type | default | what it says |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(_configuration_rows(RunConfig, "")) + "\n"
+
+
+def _configuration_rows(model: typing.Any, prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if name == "schema_version":
+            continue
+        nested, many = _nested_model(field.annotation)
+        path = f"{prefix}{name}"
+        if nested:
+            yield from _configuration_rows(nested, f"{path}[]." if many else f"{path}.")
+            continue
+        default = (
+            "required"
+            if field.is_required()
+            else f"`{_yaml(field.get_default(call_default_factory=True))}`"
+        )
+        words = field.description or ""
+        yield f"| `{path}` | {_type_words(field.annotation)} | {default} | {words} |"
+
+
+def _nested_model(annotation: typing.Any) -> tuple[typing.Any, bool]:
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            nested, many = _nested_model(argument)
+            if nested:
+                return nested, many
+    if typing.get_origin(annotation) is tuple:
+        nested, _ = _nested_model(typing.get_args(annotation)[0])
+        return nested, nested is not None
+    return None, False
+
+
+def _type_words(annotation: typing.Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_words(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        words = _type_words(arguments[0])
+        return f"list of {words}"
+    if origin is dict:
+        return "mapping"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_words(a) for a in arguments if a is not type(None))
+    names = {str: "text", int: "integer", float: "number", bool: "`true` or `false`"}
+    return names.get(annotation, str(annotation))
+
+
+def _yaml(value: typing.Any) -> str:
+    import json
+
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def findings_reference() -> str:
+    """Returns the table of all the validator's findings."""
+    from kfdet.core.validation.catalogue import CATALOGUE
+
+    rows = "\n".join(
+        f"| `{check.code}` | {check.severity} | {check.what} | {check.why} | {check.remedy} |"
+        for check in CATALOGUE.values()
+    )
+    return (
+        "# Findings\n\nWhat `kfdet validate` looks for. An error stops the pipeline before "
+        "`render`. `dataset.severities` in the run configuration changes a severity or turns a "
+        "check `off`. Generated by `make generate`.\n\n"
+        "| code | severity | what | why it matters | remedy |\n|---|---|---|---|---|\n"
+        + rows
+        + "\n"
+    )
+
+
+def help_text(*verb: str) -> str:
+    """Returns what `kfdet VERB --help` prints, at 100 columns."""
+    from kfdet.cli.main import build_parser
+
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        build_parser().parse_args([*verb, "--help"])
+    return output.getvalue()
+
+
+VERBS = (
+    (), ("run",), ("compile",), ("compare",), ("predict",), ("data", "synth"),
+    ("data", "convert", "voc"), ("data", "convert", "coco"), *((stage,) for stage in STAGES),
+)  # fmt: skip
+
+
+def all_help() -> str:
+    """Returns the help of every verb, one after the other."""
+    return "\n".join(f"$ kfdet {' '.join([*verb, '--help'])}\n{help_text(*verb)}" for verb in VERBS)
+
+
+def _with_block(path: Path, name: str, content: str) -> str:
+    begin, end = f"<!-- {name}: made by {REMEDY} -->", f"<!-- end of {name} -->"
+    text = path.read_text()
+    if begin not in text or end not in text:
+        raise SystemExit(f"{path} has no lines {begin} and {end}")
+    before, rest = text.split(begin, 1)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
+
+
+def generated_files() -> dict[Path, str]:
+    """Returns every generated file with the content that the code gives it."""
+    files = {
+        ROOT / "pipelines/detection_training/pipeline.yaml": compiled_pipeline(),
+        ROOT / "docs/configuration.md": configuration_reference(),
+        ROOT / "docs/findings.md": findings_reference(),
+        **{ROOT / "components" / s / "README.md": component_readme(s) for s in STAGES},
+    }
+    if sys.version_info[:2] == (3, 11):  # argparse words its help differently in other versions
+        files[ROOT / "tests/golden/help.txt"] = all_help()
+    return files
+
+
+def main() -> None:
+    check = sys.argv[1:] == ["--check"]
+    stale = [p for p, text in generated_files().items() if not p.exists() or p.read_text() != text]
+    for path in stale:
+        print(f"{'differs' if check else 'writing'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(generated_files()[path])
+    if check and stale:
+        raise SystemExit(f"{len(stale)} generated files differ from the code. Remedy: {REMEDY}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The compiled pipeline: a golden, well formed for a cluster, and shut behind its gate."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "pipelines" / "detection_training" / "pipeline.yaml"
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return list(yaml.safe_load_all(GOLDEN.read_text()))
+
+
+@pytest.fixture(scope="module")
+def spec(documents):
+    return json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+
+
+def test_the_golden_is_what_the_source_compiles_to():
+    from scripts.generate import compiled_pipeline
+
+    assert compiled_pipeline() == GOLDEN.read_text(), "regenerate it with: make generate"
+
+
+def test_it_parses_into_the_pipeline_protos(documents, spec):
+    deployment = json_format.ParseDict(
+        documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
+    )
+    assert spec.pipeline_info.name == "detection-training"
+    assert len(deployment.executors) == 9
+    for platform in documents[1:]:
+        json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+
+
+def test_only_a_pass_reaches_export_and_publish(spec):
+    root = spec.root.dag.tasks
+    assert "export" not in root
+    assert "publish" not in root
+    (condition,) = [task for task in root.values() if task.trigger_policy.condition]
+    inside = spec.components[condition.component_ref.name].dag.tasks
+    assert set(inside) == {"export", "publish"}
+    assert "decision" in condition.trigger_policy.condition
+    assert condition.trigger_policy.condition.endswith("== 'pass'")
+    assert "gate" in condition.dependent_tasks
+
+
+def test_gate_and_publish_are_never_taken_from_the_cache(spec):
+    def caching(tasks):
+        found = {}
+        for name, task in tasks.items():
+            component = spec.components[task.component_ref.name]
+            if component.WhichOneof("implementation") == "dag":
+                found |= caching(component.dag.tasks)
+            else:
+                found[name] = task.caching_options.enable_cache
+        return found
+
+    uncached = {name for name, cached in caching(spec.root.dag.tasks).items() if not cached}
+    assert uncached == {"gate", "publish"}
+
+
+def test_a_loop_item_is_an_index_and_not_a_list_of_files(spec):
+    (loop,) = [t for t in spec.root.dag.tasks.values() if t.HasField("parameter_iterator")]
+    assert loop.parameter_iterator.items.input_parameter.endswith("shards")
+    default = spec.root.input_definitions.parameters["shards"].default_value
+    assert [item.number_value for item in default.list_value.values] == [0, 1]
+
+
+def test_every_task_states_its_resources(documents):
+    for name, executor in documents[0]["deploymentSpec"]["executors"].items():
+        resources = executor["container"]["resources"]
+        assert {
+            "resourceCpuLimit",
+            "resourceCpuRequest",
+            "resourceMemoryLimit",
+            "resourceMemoryRequest",
+        } <= set(resources), name
+
+
+def test_images_have_no_entrypoint_of_their_own_and_are_named_in_one_place(documents):
+    from components import _images
+
+    images = {
+        executor["container"]["image"]
+        for executor in documents[0]["deploymentSpec"]["executors"].values()
+    }
+    assert images == {_images.LIGHT, _images.TENSORFLOW}
+
+
+def test_kfp_is_the_pinned_version_whose_local_conditions_hold():
+    import kfp
+
+    assert kfp.__version__ == "2.17.0"

@@ -1,0 +1,76 @@
+"""Patterns and digests: canonical order, and no pattern that silently matches nothing."""
+
+import hashlib
+
+import pytest
+
+from kfdet.errors import DataError
+from kfdet.schema.run_config import DatasetConfig
+from kfdet.storage.dataset import data_digest, dataset_digests, with_absolute_paths
+from kfdet.storage.files import expand_patterns, file_sha256, files_digest
+
+
+@pytest.fixture
+def shards(tmp_path):
+    for name in ("b-1.tfrecord", "b-0.tfrecord", "a-0.tfrecord"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_files_come_once_and_in_the_order_of_their_names(shards):
+    found = expand_patterns([f"{shards}/b-*", f"{shards}/*.tfrecord"], where="train")
+    assert [path.name for path in found] == ["a-0.tfrecord", "b-0.tfrecord", "b-1.tfrecord"]
+
+
+def test_each_pattern_must_match(shards):
+    with pytest.raises(DataError, match='dataset.val: no file matches ".*none.*"'):
+        expand_patterns([f"{shards}/*.tfrecord", f"{shards}/none*"], where="dataset.val")
+
+
+def test_a_bucket_is_refused_in_words():
+    with pytest.raises(DataError, match="gs://bucket/x is not a local path"):
+        expand_patterns(["gs://bucket/x"], where="dataset.val")
+
+
+def test_the_digest_of_files_depends_on_bytes_names_and_order_and_not_on_the_folder(
+    shards, tmp_path
+):
+    files = expand_patterns([f"{shards}/*.tfrecord"], where="train")
+    other = tmp_path / "other"
+    other.mkdir()
+    copies = [other / path.name for path in files]
+    for path, copy in zip(files, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    assert files_digest(copies) == files_digest(files)
+    assert files_digest(reversed(files)) != files_digest(files)
+    copies[1].write_text("changed")
+    assert files_digest(copies) != files_digest(files)
+
+
+def test_sha256_is_that_of_the_bytes(shards):
+    expected = hashlib.sha256(b"a-0.tfrecord").hexdigest()
+    assert file_sha256(shards / "a-0.tfrecord") == expected
+
+
+def test_a_changed_byte_changes_the_digest_of_its_split_alone(shards):
+    dataset = DatasetConfig(
+        label_map=str(shards / "a-0.tfrecord"),
+        train=(str(shards / "b-*"),),
+        val=(str(shards / "a-*"),),
+        test=(str(shards / "a-*"),),
+    )
+    before = dataset_digests(dataset)
+    (shards / "b-1.tfrecord").write_text("B-1.tfrecord")
+    after = dataset_digests(dataset)
+    assert {split for split in before if before[split] != after[split]} == {"train"}
+    assert data_digest(before) != data_digest(after)
+
+
+def test_paths_become_absolute(shards, monkeypatch):
+    monkeypatch.chdir(shards)
+    dataset = DatasetConfig(label_map="m", train=("b-*",), val=("/v",), test=("gs://b/t",))
+    absolute = with_absolute_paths(dataset)
+    assert absolute.label_map == str(shards / "m")
+    assert absolute.train == (str(shards / "b-*"),)
+    assert absolute.val == ("/v",)
+    assert absolute.test == ("gs://b/t",)
