@@ -124,8 +124,9 @@ def _rules(decision: Decision) -> Section:
 
 
 def _margin(rule: RuleResult) -> str:
-    known = rule.seen is not None and rule.wanted is not None
-    return difference(rule.seen - rule.wanted if known else None, digits=4)  # type: ignore[operator]
+    if rule.seen is None or rule.wanted is None:
+        return difference(None)
+    return difference(rule.seen - rule.wanted, digits=4)
 
 
 def _comparison(metrics: Metrics, champion: Champion | None) -> Section:
@@ -162,8 +163,9 @@ def _comparison(metrics: Metrics, champion: Champion | None) -> Section:
 
 
 def _gain(mine: float | None, theirs: float | None, *, comparable: bool) -> str:
-    known = comparable and mine is not None and theirs is not None
-    return difference(mine - theirs if known else None, digits=4)  # type: ignore[operator]
+    if not comparable or mine is None or theirs is None:
+        return difference(None)
+    return difference(mine - theirs, digits=4)
 
 
 def _evidence(decision: Decision, metrics: Metrics, champion: Champion | None) -> Section:

@@ -1,0 +1,392 @@
+"""What a detector gets right and wrong, object by object, and at which score it does best.
+
+Matching is COCO's: within an image and a class, detections in descending order of score each take the
+free object that they overlap most. A detection keeps its match when those of lower score are left
+out, so that one matching serves every score threshold.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from kfdet.core.coco import MAX_DETECTIONS, Bool, Detections, EvaluationData, Float64, Int64
+from kfdet.schema.dataset import LabelMap
+
+FalseAlarmCause = Literal["duplicate", "wrong_class", "badly_placed", "both", "background"]
+FALSE_ALARM_CAUSES: tuple[FalseAlarmCause, ...] = get_args(FalseAlarmCause)
+MissCause = Literal["low_score", "wrong_class", "badly_placed", "unseen"]
+MISS_CAUSES: tuple[MissCause, ...] = get_args(MissCause)
+
+MATCH_IOU = 0.5
+TOUCH_IOU = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """Which detection found which object.
+
+    D detections and G ground truth boxes, in the order of the data.
+
+    Attributes:
+        truth_of: int64[D], row of the object found; -1 for none.
+        detection_of: int64[G], row of the detection that found it; -1 for none.
+        counted: bool[D]; False where COCO leaves a detection out: it lies on a crowd, its class is
+            not listed, or 100 of the same class in the image score higher.
+    """
+
+    truth_of: Int64
+    detection_of: Int64
+    counted: Bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCurve:
+    """Precision, recall and F1 of the detections at or above each score.
+
+    Attributes:
+        score: float64[N], the distinct scores, descending.
+        precision, recall, f1: float64[N].
+    """
+
+    score: Float64
+    precision: Float64
+    recall: Float64
+    f1: Float64
+
+    def best(self) -> int | None:
+        """Returns the index of the highest F1, the highest score of equals; None without any hit."""
+        return int(np.argmax(self.f1)) if self.f1.size and self.f1.max() > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What becomes of every box at one score threshold.
+
+    Attributes:
+        score: Detections at or above it are kept.
+        hit, false_alarm: bool[D].
+        miss: bool[G].
+        false_alarm_cause: int64[D], index into FALSE_ALARM_CAUSES; -1 where there is none.
+        miss_cause: int64[G], index into MISS_CAUSES; -1 where there is none.
+    """
+
+    score: float
+    hit: Bool
+    false_alarm: Bool
+    miss: Bool
+    false_alarm_cause: Int64
+    miss_cause: Int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """How often detections of a score are right.
+
+    Attributes:
+        edges: float64[B + 1], bins of the score.
+        detections: int64[B].
+        mean_score, hit_share: float64[B]; NaN in an empty bin.
+    """
+
+    edges: Float64
+    detections: Int64
+    mean_score: Float64
+    hit_share: Float64
+
+
+def match(data: EvaluationData, *, label_map: LabelMap, iou: float = MATCH_IOU) -> Matching:
+    """Matches detections to objects of the same class as COCO does.
+
+    Args:
+        data: Images, ground truth and detections.
+        label_map: The classes; detections of others are not counted.
+        iou: Overlap that a match needs, in [0, 1].
+
+    Source: pycocotools 2.0.11, COCOeval.evaluateImg, area all, 100 detections.
+    """
+    truth, seen = data.ground_truth, data.detections
+    listed = np.isin(seen.class_id, [label.id for label in label_map.classes])
+    counted = listed & (_rank(seen) < MAX_DETECTIONS[-1])
+    truth_of, on_crowd = _greedy(data, np.flatnonzero(counted), iou=iou, same_class=True)
+    counted = counted & ~on_crowd
+    truth_of[on_crowd] = -1
+    detection_of = np.full(len(truth), -1)
+    found = np.flatnonzero(truth_of >= 0)
+    detection_of[truth_of[found]] = found
+    return Matching(truth_of=truth_of, detection_of=detection_of, counted=counted)
+
+
+def score_curve(
+    matching: Matching, data: EvaluationData, *, class_id: int | None = None
+) -> ScoreCurve:
+    """Returns how precision and recall trade off as the score threshold falls.
+
+    Args:
+        matching: Of the same data.
+        data: Images, ground truth and detections.
+        class_id: Only this class; all of them together when None.
+    """
+    truth, seen = data.ground_truth, data.detections
+    kept = matching.counted
+    objects = ~truth.is_crowd
+    if class_id is not None:
+        kept = kept & (seen.class_id == class_id)
+        objects = objects & (truth.class_id == class_id)
+    rows = np.flatnonzero(kept)
+    rows = rows[np.argsort(-seen.score[rows], kind="stable")]
+    scores = seen.score[rows].astype(np.float64)
+    last_of_equals = np.append(scores[1:] != scores[:-1], True)[: scores.size]
+    hits = np.cumsum(matching.truth_of[rows] >= 0)[last_of_equals]
+    kept_so_far = np.arange(1, rows.size + 1)[last_of_equals]
+    total = int(np.count_nonzero(objects))
+    return ScoreCurve(
+        score=scores[last_of_equals],
+        precision=hits / np.maximum(kept_so_far, 1),
+        recall=hits / max(total, 1),
+        f1=2 * hits / np.maximum(kept_so_far + total, 1),
+    )
+
+
+def outcomes(matching: Matching, data: EvaluationData, *, score: float) -> Outcomes:
+    """Tells hits, misses and false alarms apart at a score threshold, and what went wrong.
+
+    A false alarm is a `duplicate` of an object found already, has the `wrong_class`, is
+    `badly_placed` on an object of its class (IoU 0.1 to 0.5), is `both`, or lies on `background`.
+    A miss has a `low_score` detection on it, is taken for the `wrong_class`, has only a
+    `badly_placed` box of its class, or is `unseen`.
+
+    Args:
+        matching: Of the same data, at IoU 0.5.
+        data: Images, ground truth and detections.
+        score: Detections at or above it are kept.
+
+    Source: the causes follow TIDE (Bolya et al., ECCV 2020), the first in the list that is true.
+    """
+    truth, seen = data.ground_truth, data.detections
+    kept = matching.counted & (seen.score.astype(np.float64) >= score)
+    hit = kept & (matching.truth_of >= 0)
+    false_alarm = kept & (matching.truth_of < 0)
+    found = np.zeros(len(truth), np.bool_)
+    found[matching.truth_of[hit]] = True
+    miss = ~truth.is_crowd & ~found
+    same, other = _best_overlaps(data, np.flatnonzero(kept))
+    alarm_cause = np.select(
+        [
+            ~false_alarm,
+            same.of_detection >= MATCH_IOU,
+            other.of_detection >= MATCH_IOU,
+            same.of_detection >= TOUCH_IOU,
+            other.of_detection >= TOUCH_IOU,
+        ],
+        [-1, 0, 1, 2, 3],
+        default=4,
+    )
+    miss_cause = np.select(
+        [
+            ~miss,
+            matching.detection_of >= 0,
+            other.of_truth >= MATCH_IOU,
+            same.of_truth >= TOUCH_IOU,
+        ],
+        [-1, 0, 1, 2],
+        default=3,
+    )
+    return Outcomes(
+        score=score,
+        hit=hit,
+        false_alarm=false_alarm,
+        miss=miss,
+        false_alarm_cause=alarm_cause,
+        miss_cause=miss_cause,
+    )
+
+
+def confusion_matrix(
+    data: EvaluationData, *, label_map: LabelMap, score: float, iou: float = MATCH_IOU
+) -> Int64:
+    """Returns what objects of each class were taken for.
+
+    Detections and objects are matched without regard to class, the highest score first. Crowd boxes
+    count neither as objects nor against a detection that lies on them.
+
+    Args:
+        data: Images, ground truth and detections.
+        label_map: The K classes.
+        score: Detections at or above it are kept.
+        iou: Overlap that a match needs, in [0, 1].
+
+    Returns:
+        int64[K + 1, K + 1]: rows are the truth, columns the answer; the last row and column are
+        the background, for false alarms and misses.
+    """
+    truth, seen = data.ground_truth, data.detections
+    ids = np.array([label.id for label in label_map.classes])
+    kept = np.isin(seen.class_id, ids) & (seen.score.astype(np.float64) >= score)
+    truth_of, on_crowd = _greedy(data, np.flatnonzero(kept), iou=iou, same_class=False)
+    background = len(ids)
+    matrix = np.zeros((background + 1, background + 1), np.int64)
+    answer = np.searchsorted(ids, seen.class_id)
+    fact = np.searchsorted(ids, truth.class_id)
+    matched = np.flatnonzero(kept & (truth_of >= 0) & ~on_crowd)
+    np.add.at(matrix, (fact[truth_of[matched]], answer[matched]), 1)
+    alarms = np.flatnonzero(kept & (truth_of < 0))
+    matrix[background] += np.bincount(answer[alarms], minlength=background + 1)
+    missed = ~truth.is_crowd
+    missed[truth_of[matched]] = False
+    matrix[:, background] += np.bincount(fact[missed], minlength=background + 1)
+    return matrix
+
+
+def reliability(matching: Matching, data: EvaluationData, *, bins: int = 10) -> Reliability:
+    """Returns the share of hits among the detections of each range of scores.
+
+    Args:
+        matching: Of the same data.
+        data: Images, ground truth and detections.
+        bins: Number of ranges of equal width that [0, 1] is cut into.
+    """
+    scores = data.detections.score[matching.counted].astype(np.float64)
+    hits = (matching.truth_of >= 0)[matching.counted]
+    place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(
+            edges=np.linspace(0.0, 1.0, bins + 1),
+            detections=count,
+            mean_score=np.bincount(place, weights=scores, minlength=bins) / count,
+            hit_share=np.bincount(place, weights=hits, minlength=bins) / count,
+        )
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Detections and ground truth of the same image, each with its overlap."""
+
+    detection: Int64
+    truth: Int64
+    iou: Float64
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The largest overlap of each box with any of the others."""
+
+    of_detection: Float64
+    of_truth: Float64
+
+
+def _rank(seen: Detections) -> Int64:
+    """Returns each detection's place among those of its image and class, by score, from zero."""
+    order = np.lexsort((-seen.score, seen.class_id, seen.image_id))
+    image, label = seen.image_id[order], seen.class_id[order]
+    starts = np.ones(order.size, np.bool_)
+    starts[1:] = (image[1:] != image[:-1]) | (label[1:] != label[:-1])
+    first = np.maximum.accumulate(np.where(starts, np.arange(order.size), 0))
+    rank = np.empty(order.size, np.int64)
+    rank[order] = np.arange(order.size) - first
+    return rank
+
+
+def _pairs(data: EvaluationData, rows: Int64) -> _Pairs:
+    """Joins detections with the ground truth of their images.
+
+    Args:
+        data: Images, ground truth and detections.
+        rows: int64[N], the detections that matter.
+    """
+    truth, seen = data.ground_truth, data.detections
+    by_image = np.argsort(truth.image_id, kind="stable")
+    ids = truth.image_id[by_image]
+    begin = np.searchsorted(ids, seen.image_id[rows], side="left")
+    count = np.searchsorted(ids, seen.image_id[rows], side="right") - begin
+    detection = np.repeat(rows, count)
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    found = by_image[np.repeat(begin, count) + within]
+    return _Pairs(detection, found, _overlaps(data, detection, found))
+
+
+def _overlaps(data: EvaluationData, detection: Int64, found: Int64) -> Float64:
+    """Returns IoU to the bit as COCO does; for a crowd the share of the detection that lies in it."""
+    a = data.detections.boxes_xyxy_px[detection].astype(np.float64)
+    b = data.ground_truth.boxes_xyxy_px[found]
+    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    ends = np.minimum(a[:, :2] + size_a, b[:, :2] + size_b)
+    sides = ends - np.maximum(a[:, :2], b[:, :2])
+    inside = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)
+    area_a, area_b = size_a[:, 0] * size_a[:, 1], size_b[:, 0] * size_b[:, 1]
+    crowd = data.ground_truth.is_crowd[found]
+    whole = np.where(crowd, area_a, area_a + area_b - inside)
+    share = np.zeros_like(inside)
+    np.divide(inside, whole, out=share, where=inside > 0)
+    return share
+
+
+def _greedy(
+    data: EvaluationData, rows: Int64, *, iou: float, same_class: bool
+) -> tuple[Int64, Bool]:
+    """Lets each detection take the free object that it overlaps most, the highest score first.
+
+    Returns:
+        int64[D] row of the object, -1 for none; bool[D] whether that object is a crowd, which any
+        number of detections may share and which is taken only where there is no other.
+    """
+    truth, seen = data.ground_truth, data.detections
+    threshold = min(iou, 1 - 1e-10)
+    pairs = _pairs(data, rows)
+    near = pairs.iou >= threshold
+    if same_class:
+        near &= seen.class_id[pairs.detection] == truth.class_id[pairs.truth]
+    detection, found, overlap = pairs.detection[near], pairs.truth[near], pairs.iou[near]
+    crowd = truth.is_crowd[found]
+    order = np.lexsort((found, crowd, detection, -seen.score[detection]))
+    truth_of = np.full(len(seen), -1)
+    on_crowd = np.zeros(len(seen), np.bool_)
+    taken = np.zeros(len(truth), np.bool_)
+    candidates = zip(
+        detection[order].tolist(),
+        found[order].tolist(),
+        overlap[order].tolist(),
+        crowd[order].tolist(),
+        strict=True,
+    )
+    for row, options in itertools.groupby(candidates, key=lambda candidate: candidate[0]):
+        best, is_crowd = _choose(options, taken, threshold)
+        if best >= 0:
+            truth_of[row], on_crowd[row] = best, is_crowd
+            taken[best] = not is_crowd
+    return truth_of, on_crowd
+
+
+def _choose(
+    options: Iterator[tuple[int, int, float, bool]], taken: Bool, threshold: float
+) -> tuple[int, bool]:
+    """Returns the best free object and whether it is a crowd; the last of equals, as COCO does."""
+    best, best_overlap, best_is_crowd = -1, threshold, False
+    for _, candidate, overlap, is_crowd in options:
+        if taken[candidate]:
+            continue
+        if best >= 0 and is_crowd and not best_is_crowd:
+            break
+        if overlap >= best_overlap:
+            best, best_overlap, best_is_crowd = candidate, overlap, is_crowd
+    return best, best_is_crowd
+
+
+def _best_overlaps(data: EvaluationData, rows: Int64) -> tuple[_Best, _Best]:
+    """Returns each box's largest overlap with boxes of the same class, and of another."""
+    truth, seen = data.ground_truth, data.detections
+    pairs = _pairs(data, rows)
+    equal = seen.class_id[pairs.detection] == truth.class_id[pairs.truth]
+    answers = []
+    for chosen in (equal, ~equal):
+        chosen = chosen & ~truth.is_crowd[pairs.truth]
+        of_detection, of_truth = np.zeros(len(seen)), np.zeros(len(truth))
+        np.maximum.at(of_detection, pairs.detection[chosen], pairs.iou[chosen])
+        np.maximum.at(of_truth, pairs.truth[chosen], pairs.iou[chosen])
+        answers.append(_Best(of_detection, of_truth))
+    return answers[0], answers[1]

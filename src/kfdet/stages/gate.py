@@ -1,0 +1,72 @@
+"""gate: a policy on a model's metrics, and on the champion's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfdet.core.gating import decide
+from kfdet.progress import Progress
+from kfdet.report.gate import gate_page
+from kfdet.schema.gate import Verdict
+from kfdet.schema.metrics import Metrics
+from kfdet.schema.run_config import GatePolicy
+from kfdet.storage.atomic import write_text
+from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.registry import ModelRegistry
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """Attributes:
+    reasons: The sentences of the rules that decided, worst first.
+    holds, fails, unknown: Number of rules with that outcome.
+    """
+
+    decision: Verdict
+    reasons: tuple[str, ...]
+    holds: int
+    fails: int
+    unknown: int
+
+
+def run(
+    *,
+    metrics: Path,
+    policy: GatePolicy,
+    registry: str,
+    model: str,
+    decision: Path,
+    report: Path,
+    progress: Progress,
+) -> GateResult:
+    """Decides whether a model may be exported; `fail` is an answer, not an error.
+
+    Args:
+        metrics: The candidate's metrics, as merge wrote them.
+        policy: What it must show.
+        registry: Folder of the model registry, which holds the champion.
+        model: Name of the model in it.
+        decision: Where the decision is written.
+        report: Where the HTML report is written.
+        progress: Told the decision.
+
+    Raises:
+        ArtifactError: The metrics or the registry are damaged.
+        ConfigError: The policy has no rules.
+    """
+    candidate = read_document(Metrics, metrics)
+    champion = ModelRegistry(registry, model=model).champion()
+    answer = decide(candidate, policy=policy, champion=champion)
+    write_document(decision, answer)
+    write_text(report, gate_page(answer, metrics=candidate, champion=champion, model=model))
+    progress.report(str(report))
+    progress.note(f"{answer.decision}: {' '.join(answer.reasons)}")
+    outcomes = [rule.outcome for rule in answer.rules]
+    return GateResult(
+        decision=answer.decision,
+        reasons=answer.reasons,
+        holds=outcomes.count("holds"),
+        fails=outcomes.count("fails"),
+        unknown=outcomes.count("unknown"),
+    )

@@ -1,0 +1,119 @@
+"""publish: a new version in the model registry, and the champion pointer moved to it."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfdet.core.model_card import model_card
+from kfdet.errors import ArtifactError
+from kfdet.progress import Progress
+from kfdet.schema.export import EXPORT_FILE, ExportManifest
+from kfdet.schema.gate import Decision
+from kfdet.schema.metrics import Metrics
+from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.registry import ModelRegistry, Submission
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishResult:
+    """Attributes:
+    version: Number of the version that holds the export.
+    already_published: It was there before; nothing was written.
+    uri: Folder of the version.
+    """
+
+    version: int
+    already_published: bool
+    uri: str
+
+
+def run(
+    *,
+    export_uri: str,
+    decision: Path,
+    metrics: Path,
+    registry: str,
+    model: str,
+    run_name: str,
+    version: Path,
+    progress: Progress,
+    created: str | None = None,
+) -> PublishResult:
+    """Publishes an export that the gate let through.
+
+    Args:
+        export_uri: Folder of the export.
+        decision: The gate's decision; anything but pass is refused.
+        metrics: The metrics that the decision was made on.
+        registry: Folder of the model registry.
+        model: Name of the model in it.
+        run_name: Name of the run, for the version's record.
+        version: Where the record of the version is written.
+        progress: Told what was published.
+        created: Date and time for the record, ISO 8601; now when None.
+
+    Raises:
+        ArtifactError: The decision is no pass or is of another model, the export is damaged or
+            failed its parity check, or the champion changed since the gate.
+        ConfigError: The registry or the model's name can't be.
+    """
+    folder = Path(export_uri)
+    verdict = read_document(Decision, decision)
+    measured = read_document(Metrics, metrics)
+    export = read_document(ExportManifest, folder / EXPORT_FILE)
+    _check_release(verdict, measured, export, where=str(decision))
+    moment = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    card = functools.partial(
+        model_card, model=model, run=run_name, created=moment,
+        export=export, metrics=measured, decision=verdict,
+    )  # fmt: skip
+    submission = Submission(
+        folder=folder, export=export, metrics=measured, decision=verdict,
+        run=run_name, created=moment, model_card=lambda number: card(version=number),
+    )  # fmt: skip
+    published = ModelRegistry(registry, model=model).publish(submission)
+    write_document(version, published.version)
+    number = published.version.version
+    state = "is there already" if published.already_published else "is now the champion"
+    progress.note(f"{model} version {number} {state}: {published.folder}")
+    return PublishResult(
+        version=number,
+        already_published=published.already_published,
+        uri=str(published.folder),
+    )
+
+
+def _check_release(
+    decision: Decision, metrics: Metrics, export: ExportManifest, *, where: str
+) -> None:
+    if decision.decision != "pass":
+        raise ArtifactError(
+            f"the decision is {decision.decision}",
+            where=where,
+            expected="pass",
+            remedy=f"Nothing was published. {' '.join(decision.reasons)}",
+        )
+    if decision.metrics_digest != metrics.fingerprint():
+        raise ArtifactError(
+            f"the decision was made on metrics {decision.metrics_digest[:12]}",
+            where=where,
+            expected=f"{metrics.fingerprint()[:12]}, the metrics given",
+            remedy="Run the gate on these metrics.",
+        )
+    if decision.checkpoint_digest != export.checkpoint_digest:
+        raise ArtifactError(
+            f"the decision is about checkpoint {decision.checkpoint_digest[:12]}",
+            where=where,
+            expected=f"{export.checkpoint_digest[:12]}, which was exported",
+            remedy="Export the checkpoint that the gate let through.",
+        )
+    if not export.parity.passed:
+        raise ArtifactError(
+            "the export does not answer like its checkpoint",
+            where=where,
+            expected="a parity check that passed",
+            remedy="Export again.",
+        )

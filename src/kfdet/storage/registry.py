@@ -1,0 +1,365 @@
+"""The model registry: numbered versions and one champion, in a plain folder.
+
+    <registry>/<model>/versions/000001/   the export's files, export.json, metrics.json,
+                                          decision.json, model_card.md, version.json
+    <registry>/<model>/champion.json      which version is the champion
+
+A version is prepared in a hidden folder and renamed into place, so that it appears whole, under a
+number that nobody else has. Publishers need no lock: who finds his number taken looks again and
+takes the next. A publisher that is killed leaves a hidden folder that counts for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kfdet.core.gating import Champion
+from kfdet.errors import ArtifactError, ConfigError
+from kfdet.schema.export import (
+    EXPORT_FILE,
+    ChampionPointer,
+    ExportManifest,
+    FileDigest,
+    RegistryVersion,
+)
+from kfdet.schema.gate import Decision
+from kfdet.schema.metrics import Metrics
+from kfdet.storage.atomic import explain_os_errors, write_text
+from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.files import digest_of_digests
+
+CHAMPION_FILE = "champion.json"
+VERSION_FILE = "version.json"
+METRICS_FILE = "metrics.json"
+DECISION_FILE = "decision.json"
+MODEL_CARD_FILE = "model_card.md"
+_VERSIONS = "versions"
+_OWN_FILES = {EXPORT_FILE, VERSION_FILE, METRICS_FILE, DECISION_FILE, MODEL_CARD_FILE}
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What is to be published.
+
+    Attributes:
+        folder: Folder of the export.
+        export: Its manifest.
+        metrics, decision: What let it out.
+        run: Name of the run, for the record.
+        created: Date and time, ISO 8601.
+        model_card: Writes the model card of a version, given its number.
+    """
+
+    folder: Path
+    export: ExportManifest
+    metrics: Metrics
+    decision: Decision
+    run: str
+    created: str
+    model_card: Callable[[int], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Attributes:
+    version: The record of the version.
+    folder: Where it lies.
+    already_published: It was there before.
+    """
+
+    version: RegistryVersion
+    folder: Path
+    already_published: bool
+
+
+class ModelRegistry:
+    """One model's part of a registry.
+
+    Args:
+        root: Folder of the registry; made when the first version is published.
+        model: Name of the model.
+
+    Raises:
+        ConfigError: The root is no local path, or the name is no plain file name.
+    """
+
+    def __init__(self, root: Path | str, *, model: str) -> None:
+        if "://" in str(root):
+            raise ConfigError(
+                f"{root} is not a local path",
+                where="registry.uri",
+                expected="a folder, on a disk or a mounted volume",
+                remedy="Mount the bucket: versions are claimed by an atomic rename.",
+            )
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", model):
+            raise ConfigError(
+                f'"{model}" can\'t name a model',
+                where="registry.model",
+                expected="letters, digits, dots, hyphens and underscores",
+            )
+        self.model = model
+        self._folder = Path(root) / model
+
+    def champion(self) -> Champion | None:
+        """Returns the published model that counts, or None when nothing was published yet.
+
+        Raises:
+            ArtifactError: The registry is damaged: a pointer without its version, versions
+                without a pointer, or files that contradict each other.
+        """
+        pointer = self._pointer()
+        if pointer is None:
+            left = self._versions()
+            if left:
+                raise ArtifactError(
+                    f"{CHAMPION_FILE} is missing, though version {max(left)} is there",
+                    where=str(self._folder),
+                    expected="a champion beside the versions",
+                    remedy="A publish was cut short: repeat it, or delete the versions' folder.",
+                )
+            return None
+        version = self._read_version(pointer.version)
+        folder = self._version_folder(pointer.version)
+        if version.export_digest != pointer.export_digest:
+            raise ArtifactError(
+                f"{CHAMPION_FILE} names export {pointer.export_digest[:12]}",
+                where=str(folder / VERSION_FILE),
+                expected=f"the same digest, but it is {version.export_digest[:12]}",
+                remedy="Restore the registry from a copy.",
+            )
+        metrics = read_document(Metrics, folder / METRICS_FILE)
+        decision = read_document(Decision, folder / DECISION_FILE)
+        if metrics.fingerprint() != decision.metrics_digest:
+            raise ArtifactError(
+                "is not what the version's decision was made on",
+                where=str(folder / METRICS_FILE),
+                expected=f"metrics with digest {decision.metrics_digest[:12]}",
+                remedy="It was changed after publishing: restore it from a copy.",
+            )
+        return Champion(version=version.version, metrics=metrics)
+
+    def publish(self, submission: Submission) -> Published:
+        """Copies an export into a new version and makes it the champion.
+
+        Every file is checked against its digest while it is copied. An export that is the champion
+        already is left as it is, so that a repeated publish changes nothing. Publishers may run at
+        the same time: each gets a version of its own, and the last one is the champion.
+
+        Raises:
+            ArtifactError: A file of the export is missing or differs from its digest, or the
+                decision compared with another champion than there is now.
+            StorageError: The registry can't be written.
+        """
+        found = self._published_before(submission)
+        if found is not None:
+            self._crown(found.version)
+            return found
+        self._check_champion(submission.decision)
+        versions = self._folder / _VERSIONS
+        with explain_os_errors(versions), _staging_folder(versions) as work:
+            copy_export(submission.folder, submission.export, to=work)
+            write_document(work / METRICS_FILE, submission.metrics)
+            write_document(work / DECISION_FILE, submission.decision)
+            published = self._claim(submission, work)
+        self._crown(published.version)
+        return published
+
+    def _claim(self, submission: Submission, work: Path) -> Published:
+        """Renames the prepared folder to the next free number.
+
+        A rename fails where the number is taken. Whoever took it may have published the same
+        export or become the champion, so both are looked at again before the next attempt.
+        """
+        while True:
+            found = self._published_before(submission)
+            if found is not None:
+                return found
+            self._check_champion(submission.decision)
+            number = max(self._versions(), default=0) + 1
+            version = RegistryVersion(
+                model=self.model,
+                version=number,
+                export_digest=submission.export.content_digest,
+                checkpoint_digest=submission.export.checkpoint_digest,
+                split_digest=submission.metrics.split_digest,
+                created=submission.created,
+                run=submission.run,
+            )
+            write_text(work / MODEL_CARD_FILE, submission.model_card(number))
+            write_document(work / VERSION_FILE, version)
+            folder = self._version_folder(number)
+            try:
+                os.rename(work, folder)
+            except OSError as failure:
+                if failure.errno not in _TAKEN:
+                    raise
+                continue
+            return Published(version=version, folder=folder, already_published=False)
+
+    def _published_before(self, submission: Submission) -> Published | None:
+        """Returns the version that holds this export, if it is the champion or about to be.
+
+        The latest version is about to be when its publisher has not yet moved the pointer, or was
+        killed before he could.
+        """
+        pointer = self._pointer()
+        champion = pointer.version if pointer else 0
+        latest = max(self._versions(), default=0)
+        for number in dict.fromkeys((champion, max(champion, latest))):
+            if number == 0:
+                continue
+            version = self._read_version(number)
+            if version.export_digest == submission.export.content_digest:
+                folder = self._version_folder(number)
+                return Published(version=version, folder=folder, already_published=True)
+        return None
+
+    def _check_champion(self, decision: Decision) -> None:
+        if not any(rule.champion for rule in decision.policy.rules):
+            return
+        pointer = self._pointer()
+        now = pointer.version if pointer else None
+        if now != decision.champion_version:
+            raise ArtifactError(
+                f"the decision compared with {_named(decision.champion_version)}, "
+                f"but now there is {_named(now)}",
+                where=str(self._folder),
+                remedy="Another model was published meanwhile: run the gate again.",
+            )
+
+    def _crown(self, version: RegistryVersion) -> None:
+        """Points the champion at a version, or at a later one that appeared meanwhile.
+
+        A pointer that somebody has set back to an older version stays when that is published again.
+        Two publishers may come here at once. Each looks once more after writing, so that the last
+        word is the highest version's, whichever of them writes last.
+        """
+        highest = version
+        pointer = self._pointer()
+        if pointer is not None and pointer.version == version.version:
+            return
+        while True:
+            pointer = self._pointer()
+            if pointer is None or pointer.version != highest.version:
+                write_document(
+                    self._folder / CHAMPION_FILE,
+                    ChampionPointer(
+                        model=self.model,
+                        version=highest.version,
+                        export_digest=highest.export_digest,
+                        previous_version=pointer.version if pointer else None,
+                    ),
+                )
+            latest = max(self._versions())
+            if latest == highest.version:
+                return
+            highest = self._read_version(latest)
+
+    def _pointer(self) -> ChampionPointer | None:
+        path = self._folder / CHAMPION_FILE
+        if not path.exists():
+            return None
+        return read_document(ChampionPointer, path)
+
+    def _versions(self) -> list[int]:
+        """Returns the numbers of the versions that are complete."""
+        try:
+            entries = os.listdir(self._folder / _VERSIONS)
+        except FileNotFoundError:
+            return []
+        return [int(name) for name in entries if re.fullmatch(r"[0-9]{6,}", name)]
+
+    def _read_version(self, number: int) -> RegistryVersion:
+        path = self._version_folder(number) / VERSION_FILE
+        version = read_document(RegistryVersion, path)
+        if (version.model, version.version) != (self.model, number):
+            raise ArtifactError(
+                f"is of version {version.version} of {version.model}",
+                where=str(path),
+                expected=f"version {number} of {self.model}",
+                remedy="Restore the registry from a copy.",
+            )
+        return version
+
+    def _version_folder(self, number: int) -> Path:
+        return self._folder / _VERSIONS / f"{number:06d}"
+
+
+def copy_export(folder: Path, export: ExportManifest, *, to: Path) -> None:
+    """Copies the files that an export's manifest lists, checking each against its digest.
+
+    Raises:
+        ArtifactError: A file is missing or differs, has a path that leads out of the folder, or the
+            list as a whole is not what `content_digest` says.
+    """
+    if digest_of_digests((file.path, file.sha256) for file in export.files) != (
+        export.content_digest
+    ):
+        raise ArtifactError(
+            "content_digest is not that of its files",
+            where=str(folder / EXPORT_FILE),
+            remedy="Export again.",
+        )
+    for file in export.files:
+        _copy_file(folder, file, to=to)
+    write_document(to / EXPORT_FILE, export)
+
+
+def _copy_file(folder: Path, file: FileDigest, *, to: Path) -> None:
+    path = PurePosixPath(file.path)
+    if path.is_absolute() or ".." in path.parts or file.path in _OWN_FILES or not path.parts:
+        raise ArtifactError(
+            f'"{file.path}" can\'t be a file of an export', where=str(folder / EXPORT_FILE)
+        )
+    source, target = folder / path, to / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    whole, size_bytes = hashlib.sha256(), 0
+    try:
+        with source.open("rb") as reader, target.open("xb") as writer:
+            while block := reader.read(_COPY_BYTES):
+                whole.update(block)
+                size_bytes += len(block)
+                writer.write(block)
+            writer.flush()
+            os.fsync(writer.fileno())
+    except (FileNotFoundError, IsADirectoryError) as failure:
+        raise ArtifactError(
+            "the file is missing",
+            where=str(source),
+            expected=f"{file.size_bytes:,} bytes",
+            remedy="Export again.",
+        ) from failure
+    if size_bytes != file.size_bytes or whole.hexdigest() != file.sha256:
+        raise ArtifactError(
+            f"has {size_bytes:,} bytes with digest {whole.hexdigest()[:12]}",
+            where=str(source),
+            expected=f"{file.size_bytes:,} bytes with digest {file.sha256[:12]}",
+            remedy="The export was changed after it was written: export again.",
+        )
+
+
+@contextlib.contextmanager
+def _staging_folder(versions: Path) -> Iterator[Path]:
+    versions.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=versions, prefix=".new."))
+    work.chmod(0o755)
+    try:
+        yield work
+    finally:
+        # Nothing is left of it once it has been renamed into place.
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _named(version: int | None) -> str:
+    return "no champion" if version is None else f"version {version}"
