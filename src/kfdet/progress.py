@@ -32,7 +32,8 @@ class Progress:
         self.stage = stage
         self._events_path = events_path
         self._quiet = quiet
-        self._last_update = 0.0
+        # The first line of a stage comes after a pause: short work needs none.
+        self._last_update = 0.0 if events_path else time.monotonic()
 
     @classmethod
     def from_environment(cls, stage: str) -> Progress:

@@ -162,8 +162,32 @@ def _add_data_verbs(verbs: _Verbs) -> None:
     )
     coco.add_argument("instances", metavar="JSON", help="instances file")
     coco.add_argument("images", metavar="DIR", help="folder of the images")
+    voc.add_argument(
+        "--pixels",
+        choices=("as_given", "one_based_inclusive"),
+        default="as_given",
+        help="what VOC's integers mean: edges as given, or pixels counted from 1, the last one inside (default: as_given)",
+    )
+    coco.add_argument("--val", metavar="JSON", help="instances of val; the first are then of train")
+    coco.add_argument("--test", metavar="JSON", help="instances of test")
+    coco.add_argument("--val-images", metavar="DIR", help="images of val, when elsewhere")
+    coco.add_argument("--test-images", metavar="DIR", help="images of test, when elsewhere")
+    coco.add_argument(
+        "--fractions",
+        metavar="A,B,C",
+        default="0.8,0.1,0.1",
+        help="shares of train, val and test where one file is divided (default: 0.8,0.1,0.1)",
+    )
+    coco.add_argument("--seed", type=int, default=0, help="of that division (default: 0)")
     for parser in (voc, coco):
         parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+        parser.add_argument("--label-map", metavar="FILE", help="classes and ids to use")
+        parser.add_argument(
+            "--faulty",
+            choices=("drop", "keep"),
+            default="drop",
+            help="boxes without area: drop and name them, or keep them as they are (default: drop)",
+        )
 
 
 def _add_stage_verbs(verbs: _Verbs) -> None:
