@@ -32,9 +32,8 @@ def synth(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         progress=Progress.from_environment("data synth"),
     )
-    answer(
-        {"folder": result.folder, **result.images, "boxes": result.boxes}, as_json=arguments.json
-    )
+    counts = {str(split): count for split, count in result.images.items()}
+    answer({"folder": result.folder, **counts, "boxes": result.boxes}, as_json=arguments.json)
 
 
 def convert_voc(arguments: argparse.Namespace) -> None:
