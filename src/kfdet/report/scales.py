@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kfdet.report.wording import compact, tick_labels
+
 _SMALLEST = 1e-290
 
 
@@ -33,10 +35,12 @@ class Scale:
             part = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         return self.start_px + min(1.5, max(-0.5, part)) * (self.end_px - self.start_px)
 
-    def ticks(self, wanted: int) -> list[float]:
+    def ticks(self, wanted: int) -> list[tuple[float, str]]:
+        """Returns about as many round values as wanted, each with its label."""
         if self.log:
-            return log_ticks(self.low, self.high)
-        return nice_ticks(self.low, self.high, wanted=wanted)
+            return [(tick, compact(tick)) for tick in log_ticks(self.low, self.high)]
+        values = nice_ticks(self.low, self.high, wanted=wanted)
+        return list(zip(values, tick_labels(values), strict=True))
 
 
 def nice_ticks(low: float, high: float, *, wanted: int) -> list[float]:

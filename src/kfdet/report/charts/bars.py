@@ -25,7 +25,7 @@ from kfdet.report.charts.frame import (
 )
 from kfdet.report.markup import Html, tag
 from kfdet.report.scales import Scale, nice_range
-from kfdet.report.wording import EN_DASH, fixed, number, tick_labels
+from kfdet.report.wording import EN_DASH, fixed, number
 
 _WIDEST_BAR = 46.0
 
@@ -124,7 +124,7 @@ def _sideways(bars: _Bars, title: str, y_label: str) -> Html:
     x = bars.scale(left, WIDTH - 44)
     zero = x(bars.clipped(0.0))
     parts = [tag("text", y_label, x=left, y=10.0)]
-    for tick, text in zip(x.ticks(5), tick_labels(x.ticks(5)), strict=True):
+    for tick, text in x.ticks(5):
         at = x(tick)
         parts.append(tag("line", x1=at, x2=at, y1=top - 4, y2=bottom, class_="grid"))
         parts.append(_written(text, at, bottom + 14))

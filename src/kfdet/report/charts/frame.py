@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from kfdet.report.markup import Html, join, tag
 from kfdet.report.scales import Scale
-from kfdet.report.wording import tick_labels
 
 # Pixels of the drawing; as wide as half a page, so that letters keep their size there.
 WIDTH = 560.0
@@ -81,14 +80,13 @@ def block_legend(names: Sequence[str]) -> Html:
 
 def left_margin(y: Scale) -> float:
     """Returns the room that the labels of an upright axis need."""
-    return max((text_px(text) for text in tick_labels(y.ticks(5))), default=20.0) + 12
+    return max((text_px(text) for _, text in y.ticks(5)), default=20.0) + 12
 
 
 def y_axis(y: Scale, *, left: float, label: str) -> list[Html]:
     """Returns grid lines with their values, and the axis' label above them."""
     parts = [tag("text", label, x=0.0, y=12.0)] if label else []
-    ticks = y.ticks(5)
-    for tick, text in zip(ticks, tick_labels(ticks), strict=True):
+    for tick, text in y.ticks(5):
         at = y(tick)
         parts.append(tag("line", x1=left, x2=RIGHT, y1=at, y2=at, class_="grid"))
         parts.append(tag("text", text, x=left - 8, y=at + 4, text_anchor="end"))
@@ -99,8 +97,7 @@ def x_axis(x: Scale, *, label: str) -> list[Html]:
     """Returns the lower axis with as many values as fit, and its label below them."""
     parts = [tag("line", x1=x.start_px, x2=x.end_px, y1=FLOOR, y2=FLOOR, class_="axis")]
     taken = -math.inf
-    ticks = x.ticks(6)
-    for tick, text in zip(ticks, tick_labels(ticks), strict=True):
+    for tick, text in x.ticks(6):
         half = text_px(text) / 2
         at = x(tick)
         middle = min(at, WIDTH - half)
