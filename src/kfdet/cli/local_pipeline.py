@@ -71,7 +71,7 @@ def _observe(tasks: Path) -> None:
         hits.last = None
         tell(TaskEvent(task=name, status="started", time=time.time()))
         outputs, outcome = execute(**task)
-        scalars: dict[str, float] = Field(default_factory=dict)
+        scalars: dict[str, float] = {}
         values: dict[str, Any] = {}
         for key, value in outputs.items():
             if isinstance(value, dsl.Artifact):

@@ -1,0 +1,147 @@
+"""The process that runs a compiled pipeline tells of every task, and dies with its parent."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kfp import compiler, dsl
+
+from kfdet.cli.local_pipeline import PipelineRequest, TaskEvent
+
+component = functools.partial(
+    dsl.component, base_image="python:3.11", install_kfp_package=False, packages_to_install=[]
+)
+
+
+@component
+def count(
+    item: int, content: str, numbers: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics]
+):
+    from pathlib import Path
+
+    Path(numbers.path).write_text(f"{item} {content}")
+    Path(metrics.path).write_text("{}")
+    metrics.log_metric("items", 1)
+
+
+@component
+def add(numbers: dsl.Input[list[dsl.Artifact]]) -> str:
+    from pathlib import Path
+
+    texts = sorted(Path(artifact.path).read_text() for artifact in numbers)
+    return "pass" if len(texts) == 2 else "fail"
+
+
+@component
+def ship(verdict: str) -> str:
+    return f"shipped after {verdict}"
+
+
+@component
+def linger(started: str):
+    import time
+    from pathlib import Path
+
+    Path(started).write_text("running")
+    time.sleep(60)
+
+
+@dsl.pipeline(name="toy")
+def toy(content: str, wanted: str):
+    with dsl.ParallelFor(items=[0, 1]) as item:
+        counted = count(item=item, content=content)
+    added = add(numbers=dsl.Collected(counted.outputs["numbers"]))
+    added.set_caching_options(enable_caching=False)
+    with dsl.If(added.output == "pass"):
+        ship(verdict=added.output)
+
+
+@dsl.pipeline(name="slow")
+def slow(started: str):
+    linger(started=started)
+
+
+@pytest.fixture
+def request_file(tmp_path):
+    def write(pipeline, **arguments):
+        target = tmp_path / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(target))
+        (tmp_path / "tasks.jsonl").write_text("")
+        request = PipelineRequest(
+            pipeline=str(target),
+            arguments=arguments,
+            pipeline_root=str(tmp_path / "artifacts"),
+            cache_root=str(tmp_path / "cache"),
+            tasks=str(tmp_path / "tasks.jsonl"),
+        )
+        path = tmp_path / "request.json"
+        path.write_text(request.canonical_json())
+        return path
+
+    return write
+
+
+def start(path):
+    return subprocess.Popen(
+        [sys.executable, "-m", "kfdet.cli.local_pipeline", str(path)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def run(path):
+    process = start(path)
+    code = process.wait(timeout=120)
+    lines = Path(path).with_name("tasks.jsonl").read_text().splitlines()
+    return code, [TaskEvent.model_validate(json.loads(line)) for line in lines]
+
+
+def ends(events):
+    return sorted((event.task, event.status) for event in events if event.status != "started")
+
+
+def test_every_task_is_told_with_its_outputs_and_an_equal_run_comes_from_the_cache(request_file):
+    code, events = run(request_file(toy, content="a", wanted="x"))
+    assert code == 0
+    assert ends(events) == [("add", "done"), ("count", "done"), ("count", "done"), ("ship", "done")]
+    counted = [event for event in events if event.task == "count" and event.status == "done"]
+    texts = {Path(event.outputs["numbers"]).read_text() for event in counted}
+    assert texts == {"0 a", "1 a"}
+    assert [event.scalars for event in counted] == [{"items": 1}, {"items": 1}]
+    (shipped,) = [event for event in events if event.task == "ship" and event.outputs]
+    assert shipped.outputs == {"Output": "shipped after pass"}
+
+    _, again = run(request_file(toy, content="a", wanted="x"))
+    assert ends(again) == [
+        ("add", "done"),
+        ("count", "cached"),
+        ("count", "cached"),
+        ("ship", "cached"),
+    ]
+    cached = [event for event in again if event.status == "cached" and event.task == "count"]
+    assert {event.outputs["numbers"] for event in cached} == {e.outputs["numbers"] for e in counted}
+
+    _, other = run(request_file(toy, content="b", wanted="x"))
+    assert ends(other)[1:3] == [("count", "done"), ("count", "done")]
+
+
+def test_it_dies_with_the_process_that_started_it(request_file, tmp_path):
+    started = tmp_path / "started"
+    process = start(request_file(slow, started=str(started)))
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert started.exists()
+    process.stdin.close()  # what the kernel does when the parent is killed
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
