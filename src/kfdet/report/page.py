@@ -15,7 +15,7 @@ from kfdet.report.markup import Html, tag
 from kfdet.report.wording import EN_DASH, MINUS, number
 
 __all__ = [
-    "Html", "Section", "Tile", "Tone", "badge", "bullets", "code", "code_block", "columns", "details",
+    "Cell", "Html", "Section", "Tile", "Tone", "badge", "bullets", "code", "code_block", "columns", "details",
     "heading", "link", "message", "page", "paragraph", "properties", "table",
 ]  # fmt: skip
 
@@ -254,9 +254,11 @@ def _is_plain_number(cell: Cell) -> bool:
 
 
 def _is_numeric(cells: Sequence[Cell]) -> bool:
-    return any(map(_is_plain_number, cells)) and not any(
-        isinstance(cell, str) and not isinstance(cell, Markup) for cell in cells
-    )
+    """Returns whether a column holds numbers, with gaps and finished markup among them at most."""
+    if all(cell is None for cell in cells):
+        return True
+    texts = (isinstance(cell, str) and not isinstance(cell, Markup) for cell in cells)
+    return any(map(_is_plain_number, cells)) and not any(texts)
 
 
 def _decimals(cells: Sequence[Cell]) -> int | None:

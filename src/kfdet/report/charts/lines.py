@@ -199,5 +199,5 @@ def _marks(marks: Sequence[tuple[float, str]], x: Scale) -> list[Html]:
         after = at + text_px(word) + 6 < x.end_px
         parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=FLOOR, class_="mark"))
         place, anchor = (at + 5, "start") if after else (at - 5, "end")
-        parts.append(tag("text", word, x=place, y=TOP + 9, text_anchor=anchor))
+        parts.append(tag("text", word, x=place, y=TOP - 4, text_anchor=anchor))
     return parts
