@@ -32,6 +32,7 @@ RECALL_POINTS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
 AREAS: tuple[str, ...] = ("all", "small", "medium", "large")
 MAX_DETECTIONS: tuple[int, ...] = (1, 10, 100)
 CURVE_IOUS: tuple[float, ...] = (0.5, 0.75)
+ERROR_KINDS: tuple[str, ...] = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +245,25 @@ def evaluate(
     )
 
 
+def error_gains(data: EvaluationData, *, label_map: LabelMap) -> dict[str, float]:
+    """Returns how much AP50 would rise if one kind of error were mended: TIDE's decomposition.
+
+    Args:
+        data: In any order.
+        label_map: The classes.
+
+    Returns:
+        Kind of error to gain in [0, 1]: `Cls` wrong class, `Loc` badly placed, `Both`, `Dupe` second
+        box on the same object, `Bkg` nothing there, `Miss` object not found. Over all detections,
+        not only those above a score.
+
+    Source: Bolya et al., TIDE, ECCV 2020, in hotcoco's implementation.
+    """
+    data = _listed_classes(canonical(data), label_map)
+    gains = _hotcoco_evaluator(data, label_map).tide_errors()["delta_ap"]
+    return {kind: max(0.0, float(gains[kind])) for kind in ERROR_KINDS}
+
+
 def class_metrics(
     evaluation: Evaluation, data: EvaluationData, *, label_map: LabelMap
 ) -> tuple[ClassMetrics, ...]:
@@ -319,6 +339,12 @@ def _mean(values: Float64) -> float | None:
 
 
 def _run_hotcoco(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[Float64]]:
+    evaluator = _hotcoco_evaluator(data, label_map)
+    evaluator.accumulate()
+    return metadata.version("hotcoco"), _arrays(evaluator.eval)
+
+
+def _hotcoco_evaluator(data: EvaluationData, label_map: LabelMap) -> Any:
     import hotcoco
 
     truth, seen = data.ground_truth, data.detections
@@ -336,11 +362,9 @@ def _run_hotcoco(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[F
     rows[:, 1:5] = _xywh(seen.boxes_xyxy_px)
     rows[:, 5] = seen.score
     rows[:, 6] = seen.class_id
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return metadata.version("hotcoco"), _arrays(evaluator.eval)
+    evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
+    evaluator.evaluate()
+    return evaluator
 
 
 def _run_pycocotools(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[Float64]]:

@@ -1,0 +1,493 @@
+"""The page of an evaluation: how good, where it fails, and what the failures look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from kfdet.core.coco import RECALL_POINTS
+from kfdet.core.diagnosis import Diagnosis
+from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, ScoreCurve
+from kfdet.report.charts import Series, bar_chart, heatmap, line_chart
+from kfdet.report.page import (
+    Html,
+    Section,
+    Tile,
+    columns,
+    details,
+    heading,
+    message,
+    page,
+    paragraph,
+    properties,
+    table,
+)
+from kfdet.report.pictures import BoxKind, PictureBox, gallery, picture, picture_legend
+from kfdet.report.wording import number, percent, plural
+from kfdet.schema.metrics import ClassMetrics, Metrics
+
+_TILES = (
+    ("ap", "Average precision", "AP, mean over IoU 0.5 to 0.95"),
+    ("ap50", "AP50", "a box counts when it overlaps by half"),
+    ("ap75", "AP75", "a box counts when it fits closely"),
+    ("ap_small", "AP, small", "objects below 32 × 32 px"),
+    ("ap_medium", "AP, medium", "up to 96 × 96 px"),
+    ("ap_large", "AP, large", "above 96 × 96 px"),
+    ("ar_1", "Recall, 1 box", "AR, the best box of each class and image"),
+    ("ar_10", "Recall, 10 boxes", "AR, the ten best"),
+    ("ar_100", "Recall, 100 boxes", "AR, the hundred best"),
+    ("ar_small", "Recall, small", "AR, objects below 32 × 32 px"),
+    ("ar_medium", "Recall, medium", "AR, up to 96 × 96 px"),
+    ("ar_large", "Recall, large", "AR, above 96 × 96 px"),
+)
+_ALARM_WORDS = {
+    "duplicate": "second box on an object that was found",
+    "wrong_class": "on an object of another class",
+    "badly_placed": "badly placed: IoU 0.1 to 0.5 with an object of its class",
+    "both": "badly placed on an object of another class",
+    "background": "nothing there",
+}
+_MISS_WORDS = {
+    "low_score": "seen, but with a score below the threshold",
+    "wrong_class": "taken for another class",
+    "badly_placed": "only a badly placed box",
+    "unseen": "nothing answered",
+}
+_GAIN_WORDS = {
+    "Cls": "wrong class", "Loc": "badly placed", "Both": "wrong class and badly placed",
+    "Dupe": "second box", "Bkg": "nothing there", "Miss": "missed",
+}  # fmt: skip
+_LINES = 8
+_LARGEST_MATRIX = 24
+_ALARMS_SHOWN = 12
+_PAIRS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image of the set.
+
+    Attributes:
+        row: Its row in the diagnosis' images.
+        image: Its pixels as stored.
+    """
+
+    row: int
+    image: Image.Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Galleries:
+    """Pictures to show.
+
+    Attributes:
+        misses, false_alarms, typical: In the order of showing.
+        unreadable: Why pictures are missing; empty when none is.
+    """
+
+    misses: tuple[Example, ...]
+    false_alarms: tuple[Example, ...]
+    typical: tuple[Example, ...]
+    unreadable: str = ""
+
+
+def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries) -> str:
+    """Returns the report of an evaluation as one HTML document.
+
+    Args:
+        metrics: The numbers.
+        diagnosis: What is behind them.
+        galleries: Pictures of the failures.
+    """
+    ap = metrics.overall.ap
+    return page(
+        title=f"Evaluation on the {metrics.split} set",
+        subtitle=f"{plural(metrics.images, 'image')}, {plural(metrics.boxes, 'object')} of "
+        f"{plural(len(metrics.classes), 'class', 'classes')}, "
+        f"{plural(metrics.detections, 'detection')}, merged from {plural(metrics.shards, 'shard')}",
+        status=(f"AP {_value(ap)}", "neutral") if ap is not None else ("AP undefined", "warn"),
+        tiles=_tiles(metrics),
+        sections=[
+            _advice(metrics, diagnosis),
+            _classes(metrics),
+            _curves(metrics),
+            _scores(metrics, diagnosis),
+            _errors(diagnosis),
+            _confusion(diagnosis),
+            *_pictures(diagnosis, galleries),
+            _evidence(metrics),
+        ],
+    )
+
+
+def _tiles(metrics: Metrics) -> list[Tile]:
+    return [
+        Tile(label=label, value=_value(metrics.overall.value(name)), hint=hint)
+        for name, label, hint in _TILES
+    ]
+
+
+def _advice(metrics: Metrics, diagnosis: Diagnosis) -> Section:
+    body: list[Html] = []
+    if metrics.overall.ap is None:
+        body.append(
+            message(
+                "No image of this set has an object of a known class: nothing can be measured.",
+                "bad",
+            )
+        )
+    elif diagnosis.operating_score is None:
+        body.append(
+            message(
+                "No detection hits an object. The model has learnt nothing yet, or its class ids "
+                "are not those of the label map.",
+                "bad",
+            )
+        )
+    for advice in diagnosis.advice:
+        body.append(heading(advice.finding))
+        body.append(paragraph(f"{advice.evidence} {advice.remedy}"))
+    return Section(
+        title="What stands out",
+        intro="Each point names its evidence; what the numbers don't show is not said.",
+        body=tuple(body or [paragraph("Nothing: no rule of this page found a weak place.")]),
+    )
+
+
+def _classes(metrics: Metrics) -> Section:
+    rows = [
+        [
+            entry.name,
+            entry.boxes,
+            entry.images,
+            entry.detections,
+            *(
+                entry.metrics.value(name)
+                for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+            ),
+        ]
+        for entry in metrics.classes
+    ]
+    ranked = sorted(metrics.classes, key=lambda entry: -(entry.metrics.ap or 0))
+    return Section(
+        title="Classes",
+        intro="A dash stands where the set has no object that defines the number.",
+        body=(
+            bar_chart(
+                [entry.name for entry in ranked],
+                {
+                    "AP": [entry.metrics.ap for entry in ranked],
+                    "AP50": [entry.metrics.ap50 for entry in ranked],
+                },
+                title="AP of each class",
+                y_label="AP",
+                y_range=(0.0, 1.0),
+                horizontal=len(ranked) > _LINES,
+            ),
+            table(
+                ["Class", "Objects", "Images", "Detections", "AP", "AP50", "AP75", "AP small",
+                 "AP medium", "AP large", "AR 100"],
+                rows,
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _curves(metrics: Metrics) -> Section:
+    charts = []
+    for iou in (0.5, 0.75):
+        with_curve = [
+            (entry, curve)
+            for entry in metrics.classes
+            for curve in entry.curves
+            if curve.iou == iou
+        ]
+        shown = sorted(with_curve, key=lambda pair: _ap_at(pair[0], iou))[:_LINES]
+        mean = np.mean([curve.precision for _, curve in with_curve], axis=0) if with_curve else []
+        series = [Series(entry.name, RECALL_POINTS, curve.precision) for entry, curve in shown]
+        if len(with_curve) > 1:
+            series = [
+                Series("mean of the classes", RECALL_POINTS, np.asarray(mean).tolist()),
+                *series[: _LINES - 1],
+            ]
+        charts.append(
+            line_chart(
+                series,
+                title=f"A hit overlaps by {percent(iou, digits=0)} (IoU {iou:g})",
+                x_label="recall",
+                y_label="precision",
+                x_range=(0.0, 1.0),
+                y_range=(0.0, 1.0),
+            )
+        )
+    many = len(metrics.classes) >= _LINES
+    return Section(
+        title="Precision and recall",
+        intro="Recall is the share of objects found, precision the share of answers that are "
+        "right; the area below a curve is the AP. A curve that ends early never finds the rest."
+        + (" Shown are the weakest classes." if many else ""),
+        body=(columns(*charts),),
+    )
+
+
+def _ap_at(entry: ClassMetrics, iou: float) -> float:
+    return (entry.metrics.ap50 if iou == 0.5 else entry.metrics.ap75) or 0.0
+
+
+def _scores(metrics: Metrics, diagnosis: Diagnosis) -> Section:
+    curve, best = diagnosis.curve, diagnosis.curve.best()
+    if best is None:
+        return Section(title="Score threshold", body=(paragraph("No detection is a hit."),))
+    x = curve.score[::-1].tolist()
+    chart = line_chart(
+        [
+            Series("precision", x, curve.precision[::-1].tolist()),
+            Series("recall", x, curve.recall[::-1].tolist()),
+            Series("F1", x, curve.f1[::-1].tolist()),
+        ],
+        title="Detections at or above a score, all classes together, IoU 0.5",
+        x_label="score threshold",
+        y_label="share",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
+        vertical=[(float(curve.score[best]), "best F1")],
+    )
+    points = [["highest F1", *_point(curve, best)]]
+    for wanted in (0.9, 0.95, 0.99):
+        reached = np.flatnonzero(curve.precision >= wanted)
+        if reached.size:
+            points.append([f"precision at least {wanted:g}", *_point(curve, int(reached[-1]))])
+    headers = ["Score", "Precision", "Recall", "F1"]
+    per_class = [
+        [entry.name, *(_point(one, at) if (at := one.best()) is not None else [None] * 4)]
+        for entry, one in zip(metrics.classes, diagnosis.class_curves, strict=True)
+    ]
+    return Section(
+        title="Score threshold",
+        intro="AP looks at all scores; a product works with one. These points were read off this "
+        "very set, so they flatter a little: choose the final one on other images.",
+        body=(
+            chart,
+            table(["Operating point", *headers], points),
+            details("The highest F1 of each class", table(["Class", *headers], per_class)),
+        ),
+    )
+
+
+def _point(curve: ScoreCurve, at: int) -> list[str | Html | float | int | None]:
+    return [
+        float(curve.score[at]),
+        float(curve.precision[at]),
+        float(curve.recall[at]),
+        float(curve.f1[at]),
+    ]
+
+
+def _errors(diagnosis: Diagnosis) -> Section:
+    at = diagnosis.outcomes
+    alarms, misses = int(at.false_alarm.sum()), int(at.miss.sum())
+    objects = int((~diagnosis.data.ground_truth.is_crowd).sum())
+    kept = f"Kept are detections with a score of {number(round(at.score, 3))} or more."
+    summary = (
+        f"{plural(int(at.hit.sum()), 'hit')}, {plural(alarms, 'false alarm')}, "
+        f"{plural(misses, 'miss', 'misses')} of {plural(objects, 'object')}. {kept}"
+    )
+    gains = {_GAIN_WORDS[kind]: gain for kind, gain in diagnosis.error_gains.items()}
+    by_iou = {iou: ap for iou, ap in diagnosis.ap_by_iou.items() if ap is not None}
+    return Section(
+        title="Errors",
+        intro=summary,
+        body=(
+            columns(
+                _causes("False alarm", FALSE_ALARM_CAUSES, at.false_alarm_cause, _ALARM_WORDS),
+                _causes("Miss", MISS_CAUSES, at.miss_cause, _MISS_WORDS),
+            ),
+            columns(
+                bar_chart(
+                    list(gains),
+                    {"gain": list(gains.values())},
+                    title="What AP50 would gain if one kind of error were mended (TIDE)",
+                    y_label="gain in AP50, over detections of any score",
+                    horizontal=True,
+                ),
+                line_chart(
+                    [Series("mean over the classes", list(by_iou), list(by_iou.values()))],
+                    title="AP by the overlap that a hit needs",
+                    x_label="IoU",
+                    y_label="AP",
+                    y_range=(0.0, 1.0),
+                    markers=True,
+                ),
+            ),
+            _calibration(diagnosis),
+        ),
+    )
+
+
+def _causes(
+    name: str, causes: Sequence[str], cause_of: np.ndarray, words: Mapping[str, str]
+) -> Html:
+    counts = [int(np.count_nonzero(cause_of == i)) for i in range(len(causes))]
+    total = sum(counts)
+    return table(
+        [f"{name}: cause", "Count", "Share"],
+        [
+            [words[cause], count, percent(count / total if total else None)]
+            for cause, count in zip(causes, counts, strict=True)
+        ],
+    )
+
+
+def _calibration(diagnosis: Diagnosis) -> Html:
+    found = diagnosis.reliability
+    filled = found.detections > 0
+    # Points that rest on a handful of detections jump about.
+    steady = filled & (found.detections >= 10)
+    if not steady.any():
+        return paragraph("Too few detections to say how far scores can be trusted.")
+    return line_chart(
+        [
+            Series(
+                "detections", found.mean_score[steady].tolist(), found.hit_share[steady].tolist()
+            ),
+            Series("a score that keeps its word", [0.0, 1.0], [0.0, 1.0]),
+        ],
+        title="Share of hits among detections of a score (IoU 0.5; ranges with 10 or more)",
+        x_label="score",
+        y_label="share of hits",
+        x_range=(0.0, 1.0),
+        y_range=(0.0, 1.0),
+        markers=True,
+    )
+
+
+def _confusion(diagnosis: Diagnosis) -> Section:
+    names = [label.name for label in diagnosis.label_map.classes]
+    matrix = diagnosis.confusion
+    body: list[Html] = []
+    if len(names) <= _LARGEST_MATRIX:
+        sums = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        body.append(
+            heatmap(
+                [*names, "nothing there"],
+                [*names, "missed"],
+                matrix.tolist(),
+                title="Objects and what they were taken for",
+                row_label="truth",
+                column_label="answer",
+                shares=(matrix / sums).tolist(),
+            )
+        )
+    between = matrix[:-1, :-1].copy()
+    np.fill_diagonal(between, 0)
+    frequent = np.argsort(-between, axis=None, kind="stable")[:_PAIRS]
+    pairs = [
+        [names[truth], names[answer], int(between[truth, answer])]
+        for truth, answer in zip(*np.unravel_index(frequent, between.shape), strict=True)
+        if between[truth, answer]
+    ]
+    body.append(
+        table(
+            ["Object", "Taken for", "Times"],
+            pairs,
+            caption="The classes that are mixed up most",
+            empty="No class is taken for another.",
+        )
+    )
+    return Section(
+        title="Confusion",
+        intro="Boxes are matched by place alone (IoU 0.5), then classes are compared; a row is "
+        "shaded by its share. The last row are false alarms on nothing, the last column misses.",
+        body=tuple(body),
+    )
+
+
+def _pictures(diagnosis: Diagnosis, galleries: Galleries) -> list[Section]:
+    legend = picture_legend(("hit", "false_alarm", "miss"))
+    note = [message(galleries.unreadable, "warn")] if galleries.unreadable else []
+    parts = (
+        ("Misses", galleries.misses, "Images with the most missed objects, worst first."),
+        ("False alarms", galleries.false_alarms, "Images with the surest wrong boxes first."),
+        ("A look across the set", galleries.typical, "Images spread evenly over the set."),
+    )
+    sections = [
+        Section(
+            title=title,
+            intro=intro,
+            body=(legend, gallery([_picture(diagnosis, example) for example in examples])),
+        )
+        for title, examples, intro in parts
+        if examples
+    ]
+    if note:
+        sections.insert(0, Section(title="Pictures", body=tuple(note)))
+    return sections
+
+
+def _picture(diagnosis: Diagnosis, example: Example) -> Html:
+    images = diagnosis.data.images
+    boxes = example_boxes(diagnosis, example.row)
+    counts = [
+        f"{sum(box.kind == kind for box in boxes)} {word}"
+        for kind, word in (("hit", "hits"), ("miss", "missed"), ("false_alarm", "false alarms"))
+    ]
+    name = images.source_id[example.row] or f"image {images.image_id[example.row]}"
+    place = f"{images.file[example.row].rsplit('/', 1)[-1]} record {images.record[example.row]}"
+    return picture(example.image, boxes, caption=f"{name}: {', '.join(counts)} ({place})")
+
+
+def example_boxes(diagnosis: Diagnosis, row: int) -> list[PictureBox]:
+    """Returns the boxes of one image: hits, misses, and the surest false alarms."""
+    data, at = diagnosis.data, diagnosis.outcomes
+    image_id = data.images.image_id[row]
+    truth, seen = data.ground_truth, data.detections
+    mine = seen.image_id == image_id
+    boxes = [
+        _box(diagnosis, truth.boxes_xyxy_px[i], int(truth.class_id[i]), None, "miss")
+        for i in np.flatnonzero(at.miss & (truth.image_id == image_id))
+    ]
+    boxes += [
+        _box(diagnosis, seen.boxes_xyxy_px[i], int(seen.class_id[i]), seen.score[i], "hit")
+        for i in np.flatnonzero(at.hit & mine)
+    ]
+    alarms = np.flatnonzero(at.false_alarm & mine)
+    surest = alarms[np.argsort(-seen.score[alarms], kind="stable")][:_ALARMS_SHOWN]
+    boxes += [
+        _box(diagnosis, seen.boxes_xyxy_px[i], int(seen.class_id[i]), seen.score[i], "false_alarm")
+        for i in surest
+    ]
+    return boxes
+
+
+def _box(
+    diagnosis: Diagnosis, corners: np.ndarray, class_id: int, score: float | None, kind: BoxKind
+) -> PictureBox:
+    name = diagnosis.label_map.name_of(class_id) or f"class {class_id}"
+    xmin, ymin, xmax, ymax = corners.tolist()
+    label = name if score is None else f"{name} {score:.2f}"
+    return PictureBox(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax, label=label, kind=kind)
+
+
+def _evidence(metrics: Metrics) -> Section:
+    return Section(
+        title="Evidence",
+        intro="COCO detection metrics: IoU 0.5 to 0.95 in steps of 0.05, 101 recall points, up to "
+        "100 detections of a class in an image; crowd regions count neither way.",
+        body=(
+            properties(
+                {
+                    "Engine": f"{metrics.engine} {metrics.engine_version}",
+                    "Checkpoint": metrics.checkpoint_digest,
+                    f"{metrics.split} set": metrics.split_digest,
+                    "Metrics": metrics.fingerprint(),
+                }
+            ),
+        ),
+    )
+
+
+def _value(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
