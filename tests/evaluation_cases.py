@@ -41,7 +41,8 @@ def random_data(
     degenerate: bool = False,
     unlisted_class: bool = True,
 ) -> EvaluationData:
-    """Boxes on a coarse grid, so that overlaps and scores tie; some images lack objects or detections."""
+    """Boxes on a coarse grid, so that overlaps and scores tie; about half of the detections lie on or
+    near an object. Some images lack objects or detections."""
     rng = np.random.default_rng(seed)
     ids = np.arange(images)
     truth_image = np.repeat(ids, rng.integers(0, 6, images))
@@ -55,6 +56,17 @@ def random_data(
     truth_boxes = boxes(truth_image.size)
     size = truth_boxes[:, 2:] - truth_boxes[:, :2]
     chosen = rng.choice([1.0, 500.0, 1024.0, 2000.0, 9216.0, 20000.0], truth_image.size)
+    truth_class = rng.integers(1, classes + 1, truth_image.size)
+    seen_class = rng.integers(1, classes + 1 + unlisted_class, seen_image.size)
+    seen_boxes = boxes(seen_image.size)
+    for row, image in enumerate(seen_image):
+        objects = np.flatnonzero(truth_image == image)
+        if objects.size and rng.random() < 0.6:
+            near = rng.choice(objects)
+            seen_boxes[row] = truth_boxes[near]
+            if rng.random() < 0.8:
+                seen_class[row] = truth_class[near]
+    seen_boxes += rng.choice([0.0, 0.0, 0.3, 4.0], (seen_image.size, 1))
     scores = rng.choice([0.1, 0.3, 0.5, 0.9, 1.0], seen_image.size)
     return EvaluationData(
         images=Images(
@@ -67,18 +79,16 @@ def random_data(
         ),
         ground_truth=GroundTruth(
             image_id=truth_image,
-            class_id=rng.integers(1, classes + 1, truth_image.size),
+            class_id=truth_class,
             is_crowd=rng.random(truth_image.size) < crowd,
             area=chosen if area_given else size[:, 0] * size[:, 1],
             boxes_xyxy_px=truth_boxes,
         ),
         detections=Detections(
             image_id=seen_image,
-            class_id=rng.integers(1, classes + 1 + unlisted_class, seen_image.size),
+            class_id=seen_class,
             score=(scores if ties else rng.random(seen_image.size)).astype(np.float32),
-            boxes_xyxy_px=(
-                boxes(seen_image.size) + rng.choice([0, 0, 0.3], (seen_image.size, 1))
-            ).astype(np.float32),
+            boxes_xyxy_px=seen_boxes.astype(np.float32),
         ),
     )
 
