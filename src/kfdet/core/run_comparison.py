@@ -6,7 +6,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kfdet.schema.metrics import METRIC_NAMES, Metrics
+from kfdet.schema.run_record import RunRecord
+from kfdet.schema.training import Ledger, TrainingSummary
+
 Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResults:
+    """What is known of one run; a run that broke off has less.
+
+    Attributes:
+        label: Names the run beside others; unique among them.
+        notes: What could not be read, in sentences.
+    """
+
+    label: str
+    record: RunRecord
+    summary: TrainingSummary | None = None
+    ledger: Ledger | None = None
+    metrics: Metrics | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """Runs side by side, in the order given; the first is what the others are compared with.
+
+    Attributes:
+        settings: The settings that are not the same in all of them.
+        metrics: The 12 COCO statistics on the test split; empty when no run got that far.
+        class_ap: AP of every class that any of the runs knows.
+        warnings: Why numbers may not be compared, in sentences.
+    """
+
+    runs: tuple[RunResults, ...]
+    settings: tuple[SettingDifference, ...]
+    metrics: tuple[MetricRow, ...]
+    class_ap: tuple[MetricRow, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +76,53 @@ class MetricRow:
     values: tuple[float | None, ...]
     differences: tuple[float | None, ...]
     best: tuple[int, ...]
+
+
+def compare_runs(runs: Sequence[RunResults]) -> RunComparison:
+    """Returns what differs between runs.
+
+    Args:
+        runs: At least one, the base first.
+    """
+    measured = [run.metrics for run in runs]
+    # The name is the column's head already.
+    configs = [run.record.config.model_dump(mode="json", exclude={"name"}) for run in runs]
+    names = dict.fromkeys(
+        entry.name for metrics in measured if metrics for entry in metrics.classes
+    )
+    return RunComparison(
+        runs=tuple(runs),
+        settings=setting_differences(configs),
+        metrics=tuple(
+            metric_row(name, [m.overall.value(name) if m else None for m in measured])
+            for name in METRIC_NAMES
+            if any(measured)
+        ),
+        class_ap=tuple(
+            metric_row(name, [_class_ap(metrics, name) for metrics in measured]) for name in names
+        ),
+        warnings=tuple(_warnings(runs)),
+    )
+
+
+def _class_ap(metrics: Metrics | None, name: str) -> float | None:
+    found = metrics.of_class(name) if metrics else None
+    return found.metrics.ap if found else None
+
+
+def _warnings(runs: Sequence[RunResults]) -> list[str]:
+    splits = {run.metrics.split_digest for run in runs if run.metrics}
+    warnings = []
+    if len(splits) > 1:
+        warnings.append(
+            "The test splits are not the same: the metrics were measured on different images and "
+            "do not compare."
+        )
+    validation = {run.ledger.split_digest for run in runs if run.ledger}
+    if len(validation) > 1:
+        warnings.append("The validation splits are not the same: the val metrics do not compare.")
+    warnings += [f"{run.label}: {note}" for run in runs for note in run.notes]
+    return warnings
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Value]:

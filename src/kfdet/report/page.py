@@ -23,6 +23,7 @@ Tone = Literal["neutral", "good", "bad", "warn"]
 Cell = str | Html | float | int | None
 
 _ROWS_WORTH_SORTING = 4
+_NEVER_BROKEN = 16
 _LONG_VALUE = 11
 _SECTIONS_WORTH_LINKS = 4
 
@@ -283,4 +284,7 @@ def _cell(cell: Cell, *, right: bool, decimals: int | None) -> Html:
         return tag("td", text, class_=side, data_value=repr(cell), title=repr(cell))
     if isinstance(cell, int) and not isinstance(cell, bool):
         return tag("td", number(cell), class_=side, data_value=str(cell))
-    return tag("td", cell if isinstance(cell, str) else str(cell), class_=side)
+    text = cell if isinstance(cell, str) else str(cell)
+    if not isinstance(text, Markup) and len(text) <= _NEVER_BROKEN:
+        side = "short"
+    return tag("td", text, class_=side)
