@@ -133,35 +133,61 @@ def numbers_of(
     return values
 
 
-def schema_faults(features: Mapping[str, Feature]) -> tuple[tuple[str, str, str], ...]:
-    """Returns what keeps features from being a detection record: (feature, seen, expected) each.
+@dataclass(frozen=True, kw_only=True)
+class SchemaFault:
+    """One feature that is not as a detection record has it."""
+
+    kind: Literal["missing", "type", "length"]
+    feature: str
+    seen: str
+    expected: str
+
+
+def schema_faults(features: Mapping[str, Feature]) -> tuple[SchemaFault, ...]:
+    """Returns what keeps features from being a detection record.
 
     A record without any box may leave out all the features of objects, or write them as empty lists
-    of any type.
+    of the right type: TensorFlow refuses an empty list of another.
     """
-    faults: list[tuple[str, str, str]] = []
-    for name, kind in IMAGE_KINDS.items():
-        feature = features.get(name)
-        if feature is None:
-            if name in REQUIRED_OF_IMAGE:
-                faults.append((name, "missing", f"one {kind} value"))
-        elif kind_of(feature) != kind:
-            faults.append((name, f"a list of {kind_of(feature)}", f"one {kind} value"))
-        elif len(feature) != 1 and (name in REQUIRED_OF_IMAGE or len(feature) > 1):
-            faults.append((name, f"{len(feature)} values", f"one {kind} value"))
     count = max((len(features.get(name, ())) for name in REQUIRED_OF_OBJECTS), default=0)
-    for name, kind in OBJECT_KINDS.items():
-        values = features.get(name)
-        if values is None or len(values) == 0:
-            if name in REQUIRED_OF_OBJECTS and count:
-                faults.append((name, "missing", f"{count} {kind} values"))
-        elif kind_of(values) != kind:
-            faults.append((name, f"a list of {kind_of(values)}", f"{count} {kind} values"))
-        elif len(values) != count:
-            faults.append(
-                (name, f"{len(values)} values", f"{count}, one for each of the record's boxes")
-            )
-    return tuple(faults)
+    image = (_image_fault(name, kind, features.get(name)) for name, kind in IMAGE_KINDS.items())
+    objects = (
+        _object_fault(name, kind, features.get(name), count=count)
+        for name, kind in OBJECT_KINDS.items()
+    )
+    return tuple(fault for fault in (*image, *objects) if fault is not None)
+
+
+def _image_fault(name: str, kind: FeatureKind, values: Feature | None) -> SchemaFault | None:
+    expected = f"one {kind} value"
+    if values is None:
+        if name not in REQUIRED_OF_IMAGE:
+            return None
+        return SchemaFault(kind="missing", feature=name, seen="missing", expected=expected)
+    if kind_of(values) != kind:
+        seen = f"a list of {kind_of(values)}"
+        return SchemaFault(kind="type", feature=name, seen=seen, expected=expected)
+    if len(values) == 1 or (len(values) == 0 and name not in REQUIRED_OF_IMAGE):
+        return None
+    seen = f"{len(values)} values"
+    return SchemaFault(kind="length", feature=name, seen=seen, expected=expected)
+
+
+def _object_fault(
+    name: str, kind: FeatureKind, values: Feature | None, *, count: int
+) -> SchemaFault | None:
+    expected = f"{count} {kind} values, one for each box"
+    if values is not None and kind_of(values) != kind:
+        seen = f"a list of {kind_of(values)}"
+        return SchemaFault(kind="type", feature=name, seen=seen, expected=expected)
+    if values is None or len(values) == 0:
+        if name not in REQUIRED_OF_OBJECTS or not count:
+            return None
+        return SchemaFault(kind="missing", feature=name, seen="missing", expected=expected)
+    if len(values) == count:
+        return None
+    seen = f"{len(values)} values"
+    return SchemaFault(kind="length", feature=name, seen=seen, expected=expected)
 
 
 def record_of(features: Mapping[str, Feature], *, where: str) -> DetectionRecord:
@@ -176,7 +202,7 @@ def record_of(features: Mapping[str, Feature], *, where: str) -> DetectionRecord
     """
     faults = schema_faults(features)
     if faults:
-        listing = "; ".join(f"{name}: {seen}, expected {right}" for name, seen, right in faults)
+        listing = "; ".join(f"{f.feature}: {f.seen}, expected {f.expected}" for f in faults)
         raise DataError(
             f"is no detection record: {listing}",
             where=where,

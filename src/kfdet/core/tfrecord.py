@@ -90,7 +90,7 @@ def encode_record(payload: bytes) -> bytes:
     )
 
 
-def read_frames(source: ByteSource) -> Iterator[Frame | FrameFault]:
+def read_frames(source: ByteSource, *, begin: int = 0) -> Iterator[Frame | FrameFault]:
     """Yields every whole frame, and a fault for every stretch of bytes that holds none.
 
     After a fault it goes on at the next frame whose two checksums are both right, so that one
@@ -99,12 +99,13 @@ def read_frames(source: ByteSource) -> Iterator[Frame | FrameFault]:
 
     Args:
         source: The whole file.
+        begin: Byte at which a frame begins; it is counted as the first.
 
     Yields:
         Frames and faults in the order of their bytes.
     """
     size = len(source)
-    offset = index = 0
+    offset, index = begin, 0
     while offset < size:
         item = _frame_at(source, offset=offset, index=index)
         yield item

@@ -68,9 +68,9 @@ def run(
                 nonlocal done, boxes
                 for index in range(images[split]):
                     record = shapes_record(split=split, index=index, size_px=size_px, seed=seed)
-                    yield serialise_record(record)
                     done, boxes = done + 1, boxes + record.num_boxes
                     progress.update(done, total=total, unit="images")
+                    yield serialise_record(record)
 
             write_shards(
                 folder, stem=split, payloads=payloads(), count=images[split], shards=shards[split]

@@ -133,9 +133,9 @@ def write_conversion(out: Path, plan: ConversionPlan, *, progress: Progress) -> 
             def payloads(split: Split = split) -> Iterator[bytes]:
                 nonlocal done
                 for image in plan.splits[split]:
-                    yield tally.convert(image, split)
                     done += 1
                     progress.update(done, total=total, unit="images")
+                    yield tally.convert(image, split)
 
             write_shards(
                 folder,

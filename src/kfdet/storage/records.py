@@ -14,7 +14,6 @@ from typing import IO, Literal
 
 from kfdet.core.shard_names import shard_bounds, shard_names
 from kfdet.core.tfrecord import (
-    FOOTER_BYTES,
     HEADER_BYTES,
     ByteSource,
     Frame,
@@ -130,10 +129,9 @@ def read_record_at(path: Path, index: int) -> bytes:
         DataError: The file has no whole record of that index.
     """
     with open_frames(path) as source:
-        for position, (offset, length) in enumerate(frame_spans(source)):
+        for position, (offset, _) in enumerate(frame_spans(source)):
             if position == index:
-                end = offset + HEADER_BYTES + length + FOOTER_BYTES
-                item = next(read_frames(source[offset:end]))
+                item = next(read_frames(source, begin=offset))
                 if isinstance(item, Frame):
                     return item.payload
                 break

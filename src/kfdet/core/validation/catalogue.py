@@ -1,0 +1,523 @@
+"""Every finding there can be: its stable code, severity, meaning and remedy.
+
+An error is what crashes training or evaluation, or makes either silently wrong. A warning is what
+is probably not meant. Information is what is worth knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kfdet.errors import ConfigError, did_you_mean
+from kfdet.schema.dataset import Severity
+
+Group = Literal["files and shards", "record", "image", "boxes", "classes", "label map", "splits"]
+SeverityOrOff = Literal["error", "warning", "info", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Attributes:
+    code: Stable name; configurations refer to it.
+    what: The fault, as a heading.
+    why: What comes of it.
+    remedy: What to do.
+    """
+
+    code: str
+    severity: Severity
+    group: Group
+    what: str
+    why: str
+    remedy: str
+
+
+def _check(
+    group: Group, severity: Severity, code: str, *, what: str, why: str, remedy: str
+) -> Check:
+    return Check(code=code, severity=severity, group=group, what=what, why=why, remedy=remedy)
+
+
+_FILES = (
+    _check(
+        "files and shards",
+        "error",
+        "file-no-match",
+        what="A pattern matches no file",
+        why="The split would be smaller than meant, or empty.",
+        remedy="Check the path; it is relative to the folder that kfdet is started in.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "file-unreadable",
+        what="A file can't be read",
+        why="Training would stop at it.",
+        remedy="Check its permissions, and that it was copied whole.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "file-empty",
+        what="A file has no bytes",
+        why="It is read as a shard without images: an upload that failed looks the same.",
+        remedy="Write the shard again, or delete it if it is meant to be empty.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "file-compressed",
+        what="A file is compressed",
+        why="The trainer reads plain TFRecords only and stops with a checksum error.",
+        remedy="Decompress it: gunzip, or write it without TFRecordOptions.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "file-in-two-splits",
+        what="One file is in two splits, or twice in one",
+        why="Its images are trained on and evaluated on, or counted twice.",
+        remedy="Narrow the patterns so that each file matches once.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "record-length-corrupt",
+        what="The checksum of a record's length is wrong",
+        why="Every reader stops here; the records behind it are lost.",
+        remedy="Copy or write the shard again.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "record-data-corrupt",
+        what="The checksum of a record is wrong",
+        why="Every reader stops here; the records behind it are lost.",
+        remedy="Copy or write the shard again.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "record-truncated",
+        what="A file ends inside a record",
+        why="Readers stop here with an error, or lose the record without one.",
+        remedy="Copy or write the shard again.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "shard-missing",
+        what="A shard of a numbered set is missing",
+        why="Its images are silently neither trained on nor evaluated on.",
+        remedy="Copy the missing shard, or widen the pattern.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "shard-doubled",
+        what="A shard of a numbered set is there more than once",
+        why="Its images count twice.",
+        remedy="Narrow the pattern, or delete what is left of an older set.",
+    ),
+    _check(
+        "files and shards",
+        "error",
+        "shard-totals-differ",
+        what="Shards of one name belong to sets of different length",
+        why="An older set lies beside a newer one and both are read.",
+        remedy="Delete the older set, or narrow the pattern to -of-NNNNN of the newer.",
+    ),
+    _check(
+        "files and shards",
+        "info",
+        "shard-uneven",
+        what="A shard is much larger than its siblings",
+        why="Tasks that share the shards wait for the one that has it.",
+        remedy="Write the records evenly over the shards.",
+    ),
+)
+
+_RECORD = (
+    _check(
+        "record",
+        "error",
+        "record-not-example",
+        what="A record is no tf.train.Example",
+        why="Training stops with a parse error that names no file.",
+        remedy="Write serialised tf.train.Example messages.",
+    ),
+    _check(
+        "record",
+        "error",
+        "field-missing",
+        what="A required feature is missing",
+        why="Training stops, or takes a default: sizes and areas become meaningless.",
+        remedy="Write the standard detection features; kfdet data convert does.",
+    ),
+    _check(
+        "record",
+        "error",
+        "field-type",
+        what="A feature has another type than the standard one",
+        why="Training stops with a parse error that names no file.",
+        remedy="Write bytes, int64 and float lists as the detection example defines them.",
+    ),
+    _check(
+        "record",
+        "error",
+        "field-length",
+        what="A feature has another number of values than the record has boxes",
+        why="Training stops, or boxes are dropped or paired with the wrong classes.",
+        remedy="Write one value for each box in every list of objects.",
+    ),
+    _check(
+        "record",
+        "error",
+        "source-id-doubled",
+        what="Two records of a split have the same source_id",
+        why="The id names no image: evaluators that key by it overwrite one with the other.",
+        remedy="Give every image an id of its own, or remove the copy.",
+    ),
+    _check(
+        "record",
+        "warning",
+        "source-id-empty",
+        what="A record has an empty source_id",
+        why="Reports can't say which image they mean.",
+        remedy="Write a name or number that finds the image again.",
+    ),
+    _check(
+        "record",
+        "warning",
+        "area-implausible",
+        what="A recorded area does not fit its box",
+        why="AP by object size puts the object into the wrong class of size.",
+        remedy="Write areas in square pixels, or leave image/object/area out.",
+    ),
+)
+
+_IMAGE = (
+    _check(
+        "image",
+        "error",
+        "image-undecodable",
+        what="An image can't be decoded whole",
+        why="Training stops at it with an error that names no file.",
+        remedy="Write the image again from its original, or leave the record out.",
+    ),
+    _check(
+        "image",
+        "error",
+        "image-truncated",
+        what="A JPEG ends too early",
+        why="TensorFlow refuses it, even where viewers show it, and training stops.",
+        remedy="Write the image again from its original, or encode it anew.",
+    ),
+    _check(
+        "image",
+        "error",
+        "image-format-unsupported",
+        what="An image is of a format that the trainer does not decode",
+        why="Training stops at it.",
+        remedy="Encode it as JPEG or PNG.",
+    ),
+    _check(
+        "image",
+        "error",
+        "image-too-large",
+        what="An image has too many pixels to be decoded safely",
+        why="A single such image can use up the memory of a training worker.",
+        remedy="Scale it down, or cut it into tiles.",
+    ),
+    _check(
+        "image",
+        "error",
+        "image-size-mismatch",
+        what="Declared height and width are not those of the image",
+        why="Boxes and areas in pixels are computed from the declared size.",
+        remedy="Write the decoded size; check whether the image was resized or rotated.",
+    ),
+    _check(
+        "image",
+        "error",
+        "image-extreme-shape",
+        what="An image is a strip",
+        why="Resized to the model's input its short side becomes nothing, and training stops.",
+        remedy="Leave it out, or cut it into parts.",
+    ),
+    _check(
+        "image",
+        "warning",
+        "image-format-mismatch",
+        what="The declared format is not that of the image",
+        why="The trainer looks at the bytes, but other readers believe the declaration.",
+        remedy="Write image/format as jpeg or png, as the bytes are.",
+    ),
+    _check(
+        "image",
+        "warning",
+        "image-exif-rotated",
+        what="EXIF asks viewers to rotate the image",
+        why="TensorFlow does not: boxes drawn in a viewer that does then miss their objects.",
+        remedy="Rotate the pixels and clear the tag, then check the boxes.",
+    ),
+    _check(
+        "image",
+        "warning",
+        "image-blank",
+        what="An image is of one colour",
+        why="It teaches nothing; often a failed download or a lost frame.",
+        remedy="Look at it, and leave it out.",
+    ),
+    _check(
+        "image",
+        "warning",
+        "image-small",
+        what="An image is smaller than 16 pixels on a side",
+        why="It is enlarged until nothing is left to recognise.",
+        remedy="Check that it is no thumbnail.",
+    ),
+    _check(
+        "image",
+        "info",
+        "image-mode-unusual",
+        what="An image is not 8-bit RGB",
+        why="The trainer converts it: grey is repeated, alpha dropped, 16 bits cut to 8.",
+        remedy="Nothing, unless the information that is lost matters.",
+    ),
+)
+
+_BOXES = (
+    _check(
+        "boxes",
+        "error",
+        "box-not-finite",
+        what="A box side is NaN or infinite",
+        why="Training drops the box or its loss becomes NaN; evaluation keeps it.",
+        remedy="Correct the annotation, or leave the box out.",
+    ),
+    _check(
+        "boxes",
+        "error",
+        "box-inverted",
+        what="A box ends before it begins",
+        why="Training silently drops it; evaluation counts it as an object nobody can find.",
+        remedy="Swap the sides if that is the mistake, or leave the box out.",
+    ),
+    _check(
+        "boxes",
+        "error",
+        "box-no-area",
+        what="A box has no area",
+        why="Training silently drops it; evaluation counts it as an object nobody can find.",
+        remedy="Correct the annotation, or leave the box out.",
+    ),
+    _check(
+        "boxes",
+        "error",
+        "box-pixel-coordinates",
+        what="A box is in pixels where shares of the image belong",
+        why="Training silently drops it as lying outside the image.",
+        remedy="Divide boxes by the image's width and height before writing.",
+    ),
+    _check(
+        "boxes",
+        "error",
+        "box-beyond-border",
+        what="A box reaches more than a pixel beyond the image",
+        why="Training cuts it off; evaluation compares with the uncut box.",
+        remedy="Clip boxes to [0, 1]; check that they were divided by the right size.",
+    ),
+    _check(
+        "boxes",
+        "warning",
+        "box-duplicate",
+        what="A box is annotated twice with the same class",
+        why="One of the two can never be found: suppression leaves one detection.",
+        remedy="Leave the copy out.",
+    ),
+    _check(
+        "boxes",
+        "warning",
+        "box-two-classes",
+        what="A box is annotated with two classes",
+        why="At most one of them is right, unless the classes are meant to overlap.",
+        remedy="Decide on one class.",
+    ),
+    _check(
+        "boxes",
+        "warning",
+        "box-tiny",
+        what="A box is less than 2 pixels high or wide",
+        why="No detector finds it; often a slip of the annotator's hand.",
+        remedy="Look at it, and leave it out.",
+    ),
+    _check(
+        "boxes",
+        "info",
+        "box-whole-image",
+        what="A box covers the whole image",
+        why="Right for a close-up; often the default of a tool.",
+        remedy="Look at some of them.",
+    ),
+)
+
+_CLASSES = (
+    _check(
+        "classes",
+        "error",
+        "class-id-zero",
+        what="A box has class id 0, which is the background",
+        why="It is trained and never predicted.",
+        remedy="Number classes from 1.",
+    ),
+    _check(
+        "classes",
+        "error",
+        "class-id-unknown",
+        what="A class id is not in the label map",
+        why="An id beyond the map is silently trained as background.",
+        remedy="Add the class to the label map, or correct the records.",
+    ),
+    _check(
+        "classes",
+        "error",
+        "class-text-disagrees",
+        what="Class text and class id name different classes",
+        why="One of the two is wrong; training follows the id.",
+        remedy="Use the label map that the records were written with.",
+    ),
+    _check(
+        "classes",
+        "warning",
+        "class-text-spelling",
+        what="Class text is spelt otherwise than in the label map",
+        why="Tools that look classes up by name miss it.",
+        remedy="Use one spelling.",
+    ),
+    _check(
+        "classes",
+        "error",
+        "class-off-by-one",
+        what="Records and label map are off by one",
+        why="Every class is trained under its neighbour's name.",
+        remedy="Number the label map as the records are, from 1.",
+    ),
+    _check(
+        "classes",
+        "warning",
+        "class-absent",
+        what="A class of the label map has no box in a split",
+        why="Absent from train it can't be learnt; absent elsewhere its AP is undefined.",
+        remedy="Add images of it, or take it out of the label map.",
+    ),
+    _check(
+        "classes",
+        "info",
+        "class-imbalance",
+        what="The commonest class has over 100 times the boxes of the rarest",
+        why="The rare class is learnt late or not at all, and its AP is noisy.",
+        remedy="Add images of the rare class.",
+    ),
+)
+
+_LABEL_MAP = (
+    _check(
+        "label map",
+        "error",
+        "label-map-unreadable",
+        what="The label map can't be read",
+        why="Nothing can say which class an id is.",
+        remedy="Correct the file that dataset.label_map names.",
+    ),
+    _check(
+        "label map",
+        "warning",
+        "label-map-gaps",
+        what="The label map leaves out ids",
+        why="The detector's head gets outputs that nothing trains.",
+        remedy="Number classes 1, 2, 3 without gaps, unless the ids are fixed elsewhere.",
+    ),
+    _check(
+        "label map",
+        "warning",
+        "label-map-names-alike",
+        what="Two classes differ only in case or spacing",
+        why="They are probably one class, and the detector is told to tell them apart.",
+        remedy="Merge them.",
+    ),
+)
+
+_SPLITS = (
+    _check(
+        "splits",
+        "error",
+        "split-empty",
+        what="A split has no images",
+        why="There is nothing to train on, to select by, or to judge by.",
+        remedy="Check the patterns of the split.",
+    ),
+    _check(
+        "splits",
+        "error",
+        "image-in-two-splits",
+        what="The same image is in two splits",
+        why="The detector is judged on what it has seen: metrics come out too high.",
+        remedy="Leave it in one split.",
+    ),
+    _check(
+        "splits",
+        "warning",
+        "image-doubled",
+        what="The same image is twice in one split",
+        why="It counts double, possibly with two different sets of boxes.",
+        remedy="Leave the copy out.",
+    ),
+    _check(
+        "splits",
+        "warning",
+        "source-id-in-two-splits",
+        what="The same source_id is in two splits",
+        why="Either an image is in both, or an id names two images.",
+        remedy="Make ids unique over all splits.",
+    ),
+    _check(
+        "splits",
+        "warning",
+        "images-without-boxes",
+        what="Most images of a split have no box",
+        why="They cost training time and teach only the background.",
+        remedy="Check that their annotations were not lost; leave some out.",
+    ),
+)
+
+CATALOGUE: tuple[Check, ...] = (
+    *_FILES,
+    *_RECORD,
+    *_IMAGE,
+    *_BOXES,
+    *_CLASSES,
+    *_LABEL_MAP,
+    *_SPLITS,
+)
+BY_CODE: Mapping[str, Check] = {check.code: check for check in CATALOGUE}
+
+
+def severities(overrides: Mapping[str, SeverityOrOff]) -> dict[str, SeverityOrOff]:
+    """Returns the severity of every code under a configuration's overrides.
+
+    Raises:
+        ConfigError: An override names no code.
+    """
+    unknown = [code for code in overrides if code not in BY_CODE]
+    if unknown:
+        raise ConfigError(
+            f"no finding has the code {', '.join(unknown)}",
+            where="dataset.severities",
+            remedy=did_you_mean(unknown[0], BY_CODE)
+            or "kfdet validate's report and docs list the codes.",
+        )
+    defaults: dict[str, SeverityOrOff] = {check.code: check.severity for check in CATALOGUE}
+    return {**defaults, **overrides}

@@ -1,0 +1,216 @@
+"""Checks that need the whole set: its splits side by side, and the label map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from itertools import pairwise
+
+from kfdet.core.validation.boxes import Names, plain
+from kfdet.core.validation.findings import Fault, Place
+from kfdet.core.validation.tally import Identities, SplitTally
+from kfdet.schema.dataset import SPLITS, Split
+
+IMBALANCE = 100
+_MOSTLY = 0.9
+_HARDLY = 0.1
+_FEW_BOXES = 0.5
+
+
+def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]]:
+    """Yields what is odd about a label map by itself."""
+    ids = sorted(names.aliases)
+    place = Place(file=file)
+    for below, above in pairwise((0, *ids)):
+        if above != below + 1:
+            shown = str(below + 1) if above == below + 2 else f"{below + 1} to {above - 1}"
+            yield (
+                place,
+                Fault(
+                    code="label-map-gaps",
+                    seen=f"no class has id {shown}",
+                    expected=f"ids 1 to {len(ids)}",
+                ),
+            )
+    first: dict[str, str] = {}
+    for number in ids:
+        name = names.aliases[number][0]
+        earlier = first.setdefault(plain(name), name)
+        if earlier != name:
+            fault = Fault(
+                code="label-map-names-alike",
+                seen=f'"{earlier}" and "{name}"',
+                expected="names that differ in letters",
+            )
+            yield place, fault
+
+
+def class_set_faults(
+    tallies: Mapping[Split, SplitTally], names: Names, *, file: str
+) -> Iterator[tuple[Place, Fault]]:
+    """Yields what the class counts of the splits show.
+
+    Args:
+        tallies: Of the splits that have images.
+        names: Of the label map.
+        file: The label map, which findings are attributed to.
+    """
+    yield from _off_by_one(tallies, names, file=file)
+    for split, tally in tallies.items():
+        for number, aliases in names.aliases.items():
+            if not tally.class_boxes[number]:
+                yield (
+                    Place(file=file, split=split),
+                    Fault(
+                        code="class-absent",
+                        seen=f'no box of "{aliases[0]}" (id {number}) in {split}',
+                        expected="at least one",
+                    ),
+                )
+    if "train" not in tallies:
+        return
+    counts = {
+        number: tallies["train"].class_boxes[number]
+        for number in names.aliases
+        if tallies["train"].class_boxes[number]
+    }
+    if counts:
+        most, least = max(counts, key=lambda n: counts[n]), min(counts, key=lambda n: counts[n])
+        if counts[most] > IMBALANCE * counts[least]:
+            yield (
+                Place(file=file, split="train"),
+                Fault(
+                    code="class-imbalance",
+                    seen=f'{counts[most]:,} boxes of "{names.aliases[most][0]}", '
+                    f'{counts[least]:,} of "{names.aliases[least][0]}"',
+                    expected=f"within a factor of {IMBALANCE}",
+                ),
+            )
+
+
+def _off_by_one(
+    tallies: Mapping[Split, SplitTally], names: Names, *, file: str
+) -> Iterator[tuple[Place, Fault]]:
+    texts = sum(tally.texts for tally in tallies.values())
+    place = Place(file=file)
+    if texts:
+        shares = {
+            offset: sum(tally.text_offsets[offset] for tally in tallies.values()) / texts
+            for offset in (-1, 0, 1)
+        }
+        for offset in (-1, 1):
+            if shares[offset] >= _MOSTLY and shares[0] <= _HARDLY:
+                seen = (
+                    f"{shares[offset]:.0%} of the class texts name the class of their id "
+                    f"{'plus' if offset > 0 else 'minus'} one"
+                )
+                yield place, Fault(code="class-off-by-one", seen=seen, expected="that of their id")
+        return
+    ids = {number for tally in tallies.values() for number in tally.class_boxes}
+    if 0 in ids and max(names.aliases) not in ids and max(ids) == max(names.aliases) - 1:
+        yield (
+            place,
+            Fault(
+                code="class-off-by-one",
+                seen=f"records use ids 0 to {max(ids)}, the label map 1 to {max(names.aliases)}",
+                expected="the same ids",
+            ),
+        )
+
+
+def split_faults(tallies: Mapping[Split, SplitTally]) -> Iterator[tuple[Place, Fault]]:
+    """Yields what a split's sums show by themselves."""
+    for split in SPLITS:
+        tally = tallies.get(split)
+        if tally is None or tally.images == 0:
+            fault = Fault(code="split-empty", seen="0 images", expected="at least one")
+            yield Place(file=f"dataset.{split}", split=split), fault
+        elif tally.images_without_boxes > _FEW_BOXES * tally.images:
+            yield (
+                Place(file=f"dataset.{split}", split=split),
+                Fault(
+                    code="images-without-boxes",
+                    seen=f"{tally.images_without_boxes:,} of {tally.images:,} images",
+                    expected="boxes on at least half of them",
+                ),
+            )
+
+
+def identity_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:
+    """Yields the images, and the source ids, that are there more than once."""
+    yield from _repeated(
+        identities,
+        key=lambda columns, position: columns.content_of(position),
+        across="image-in-two-splits",
+        within="image-doubled",
+        what="the image",
+        expected="each image once",
+    )
+    yield from _repeated(
+        identities,
+        key=lambda columns, position: columns.source_ids[position].strip() or None,
+        across="source-id-in-two-splits",
+        within="source-id-doubled",
+        what="the source_id",
+        expected="an id of its own",
+    )
+
+
+def _repeated(
+    identities: Mapping[Split, Identities],
+    *,
+    key: Callable[[Identities, int], Hashable],
+    across: str,
+    within: str,
+    what: str,
+    expected: str,
+) -> Iterator[tuple[Place, Fault]]:
+    """Yields a fault for every image whose key an earlier one has.
+
+    The same split is looked at first: a copy in its own split is no second leak.
+    """
+    first: dict[Hashable, tuple[Split, int]] = {}
+    for split in SPLITS:
+        columns = identities.get(split)
+        if columns is None:
+            continue
+        own: dict[Hashable, int] = {}
+        for position in range(len(columns)):
+            value = key(columns, position)
+            if value is None:
+                continue
+            if value in own:
+                code, earlier = within, (split, own[value])
+            elif value in first:
+                code, earlier = across, first[value]
+            else:
+                own[value] = position
+                continue
+            own.setdefault(value, position)
+            yield (
+                _place(columns, position, split=split),
+                Fault(
+                    code=code,
+                    seen=f"{what} of {_shown(identities[earlier[0]], earlier[1], earlier[0])}",
+                    expected=expected,
+                ),
+            )
+        for value, position in own.items():
+            first.setdefault(value, (split, position))
+
+
+def _place(columns: Identities, position: int, *, split: Split) -> Place:
+    return Place(
+        file=columns.file_of(position),
+        split=split,
+        record=columns.records[position],
+        byte_offset=columns.offsets[position],
+        source_id=columns.source_ids[position],
+    )
+
+
+def _shown(columns: Identities, position: int, split: Split) -> str:
+    record = columns.records[position]
+    return (
+        f"{split} {columns.file_of(position)} record {record} "
+        f"(source_id {columns.source_ids[position]})"
+    )

@@ -1,0 +1,133 @@
+"""Collecting findings: the first of each code and the number of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from kfdet.core.validation.catalogue import BY_CODE, CATALOGUE, SeverityOrOff
+from kfdet.schema.dataset import Finding, Findings, Severity, Split
+
+CAP = 20
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+_ORDER = {check.code: position for position, check in enumerate(CATALOGUE)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What a check saw, apart from where.
+
+    Attributes:
+        code: Of the catalogue.
+    """
+
+    code: str
+    seen: str
+    expected: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a check looked; `Finding` says what the fields mean."""
+
+    file: str
+    split: Split | None = None
+    record: int | None = None
+    byte_offset: int | None = None
+    source_id: str | None = None
+
+
+@dataclass(kw_only=True)
+class FindingLog:
+    """The first `cap` faults of each code, and how many there were.
+
+    Merging logs in the order of their shards gives what one log over all shards would hold, however
+    the shards are grouped.
+    """
+
+    cap: int = CAP
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, list[tuple[Place, Fault]]] = field(default_factory=dict)
+
+    def add(self, place: Place, fault: Fault) -> None:
+        if fault.code not in BY_CODE:
+            raise KeyError(fault.code)
+        self.counts[fault.code] += 1
+        kept = self.first.setdefault(fault.code, [])
+        if len(kept) < self.cap:
+            kept.append((place, fault))
+
+    def merge(self, other: FindingLog) -> None:
+        """Adds the faults of shards that come after those of this log."""
+        self.counts.update(other.counts)
+        for code, faults in other.first.items():
+            kept = self.first.setdefault(code, [])
+            kept.extend(faults[: self.cap - len(kept)])
+
+    def findings(self, severities: Mapping[str, SeverityOrOff]) -> Findings:
+        """Returns the document, worst severity first, then in the catalogue's order."""
+        rank = {severity: position for position, severity in enumerate(_SEVERITIES)}
+        totals: Counter[str] = Counter()
+        listed: list[Finding] = []
+        shown = [code for code in self.counts if severities[code] != "off"]
+        shown.sort(key=lambda code: (rank[_severity(severities, code)], _ORDER[code]))
+        for code in shown:
+            severity = _severity(severities, code)
+            totals[severity] += self.counts[code]
+            listed.extend(
+                _finding(place, fault, severity) for place, fault in self.first.get(code, [])
+            )
+        return Findings(
+            counts={code: self.counts[code] for code in shown},
+            errors=totals["error"],
+            warnings=totals["warning"],
+            infos=totals["info"],
+            findings=tuple(listed),
+        )
+
+
+def _severity(severities: Mapping[str, SeverityOrOff], code: str) -> Severity:
+    severity = severities[code]
+    if severity == "off":
+        raise ValueError(code)
+    return severity
+
+
+def _finding(place: Place, fault: Fault, severity: Severity) -> Finding:
+    return Finding(
+        code=fault.code,
+        severity=severity,
+        split=place.split,
+        file=place.file,
+        record=place.record,
+        byte_offset=place.byte_offset,
+        source_id=place.source_id,
+        seen=fault.seen,
+        expected=fault.expected,
+        remedy=BY_CODE[fault.code].remedy,
+    )
+
+
+def failure_text(findings: Findings) -> str:
+    """Returns the errors in a few lines: number and first place of each code."""
+    first: dict[str, Finding] = {}
+    for finding in findings.findings:
+        if finding.severity == "error":
+            first.setdefault(finding.code, finding)
+    lines = [f"{findings.errors:,} errors in the data:"]
+    for code, finding in first.items():
+        lines.append(f"  {code} ({findings.counts[code]:,}): {place_text(finding)}: {finding.seen}")
+        lines.append(f"    {finding.remedy}")
+    return "\n".join(lines)
+
+
+def place_text(finding: Finding) -> str:
+    """Returns where a finding is: file, record, byte and source id."""
+    text = finding.file
+    if finding.record is not None:
+        text += f" record {finding.record}"
+    if finding.byte_offset is not None:
+        text += f" (byte {finding.byte_offset:,})"
+    return f"{text} {finding.source_id}" if finding.source_id else text

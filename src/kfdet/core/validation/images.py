@@ -1,0 +1,233 @@
+"""Looking at an encoded image: what it is, and whether the trainer will decode it."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from kfdet.core.validation.findings import Fault
+
+SMALL_SIDE_PX = 16
+STRIP_RATIO = 64
+_BLANK_RANGE = 3
+_ORIENTATION_TAG = 274
+_FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
+_DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
+_USUAL_MODE = "RGB"
+_HASH_SIDE = 8
+
+DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What decoding an image showed.
+
+    Attributes:
+        format: `jpeg`, `png`, `bmp`, or another format's name; empty when it is none.
+        width_px, height_px: Of the stored pixels, before any EXIF rotation; 0 when unknown.
+        mode: Pillow's name of channels and depth: RGB, L, CMYK, RGBA, I;16, P, 1.
+        orientation: EXIF orientation; 1 when there is none.
+        brightness: Mean grey level, 0 to 255; None when it can't be decoded.
+        is_blank: All the pixels are of one grey level, or nearly.
+        perceptual_hash: 64 bits, each whether a pixel of the 9 x 8 grey thumbnail is darker than the
+            one to its right; None when it can't be decoded.
+        problem, detail: Why the trainer would not decode it.
+    """
+
+    format: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    mode: str = ""
+    orientation: int = 1
+    brightness: float | None = None
+    is_blank: bool = False
+    perceptual_hash: int | None = None
+    problem: DecodeProblem | None = None
+    detail: str = ""
+
+
+def look_at_image(encoded: bytes) -> ImageFacts:
+    """Decodes an image whole.
+
+    Args:
+        encoded: The image's file.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            found = _FORMATS.get(image.format or "", (image.format or "").lower())
+            facts = ImageFacts(
+                format=found, width_px=image.width, height_px=image.height, mode=image.mode
+            )
+            if found not in _FORMATS.values():
+                return _with_problem(facts, "unsupported", f"{image.format}")
+            if found == "jpeg" and not ends_as_jpeg(encoded):
+                return _with_problem(facts, "truncated", "no end-of-image marker")
+            return _decoded(image, facts)
+    except Image.DecompressionBombError as failure:
+        return ImageFacts(problem="too_large", detail=str(failure))
+    except UnidentifiedImageError:
+        return ImageFacts(problem="undecodable", detail=_head(encoded))
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as failure:
+        return ImageFacts(problem="undecodable", detail=str(failure) or type(failure).__name__)
+
+
+def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
+    """Returns the facts that need the pixels."""
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as failure:
+        return _with_problem(facts, "undecodable", str(failure) or type(failure).__name__)
+    grey = _grey(image)
+    low, high = grey.getextrema()
+    thumbnail = np.asarray(
+        grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16
+    )
+    bits = np.packbits(thumbnail[:, :-1] < thumbnail[:, 1:])
+    return ImageFacts(
+        format=facts.format,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        mode=facts.mode,
+        orientation=_orientation(image),
+        brightness=_mean(grey),
+        is_blank=_number(high) - _number(low) <= _BLANK_RANGE,
+        perceptual_hash=int.from_bytes(bits.tobytes(), "big"),
+    )
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Returns the image with 8 bits of grey."""
+    if image.mode.startswith(("I", "F")):
+        levels = np.asarray(image, dtype=np.float64)
+        return Image.fromarray((np.clip(levels, 0, 65535) / 257).astype(np.uint8))
+    return image if image.mode == "L" else image.convert("RGB").convert("L")
+
+
+def _mean(grey: Image.Image) -> float:
+    counts = np.array(grey.histogram(), dtype=np.float64)
+    return float(counts @ np.arange(len(counts)) / max(counts.sum(), 1.0))
+
+
+def _number(level: float | tuple[int, int]) -> float:
+    return float(level) if isinstance(level, int | float) else float(level[0])
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, KeyError):
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def ends_as_jpeg(encoded: bytes) -> bool:
+    """Returns whether a JPEG has its end-of-image marker behind the first scan.
+
+    Viewers do without it; TensorFlow does not.
+    """
+    position = 2
+    while position + 4 <= len(encoded) and encoded[position] == 0xFF:
+        marker = encoded[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        if marker == 0xDA:
+            return encoded.find(b"\xff\xd9", position + 2) != -1
+        position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    return False
+
+
+def image_faults(
+    facts: ImageFacts, *, declared_format: str, declared_size_px: tuple[int, int] | None
+) -> Iterator[Fault]:
+    """Yields what is wrong with an image, and with what its record says about it.
+
+    Args:
+        facts: As `look_at_image` returns them.
+        declared_format: image/format; empty when the record has none.
+        declared_size_px: (width, height) as the record has it; None when it has none.
+    """
+    if facts.problem is not None:
+        yield _problem_fault(facts)
+    real = (facts.width_px, facts.height_px)
+    if facts.width_px and declared_size_px is not None and declared_size_px != real:
+        turned = declared_size_px == (facts.height_px, facts.width_px)
+        yield Fault(
+            code="image-size-mismatch",
+            seen=f"declared {declared_size_px[0]} x {declared_size_px[1]} (width x height)"
+            + (", the image's sides swapped" if turned else ""),
+            expected=f"{facts.width_px} x {facts.height_px}, as decoded",
+        )
+    if facts.problem is not None:
+        return
+    known = _DECLARED.get(declared_format.lower())
+    if declared_format and known != facts.format:
+        yield Fault(
+            code="image-format-mismatch",
+            seen=f'declared "{declared_format}"',
+            expected=facts.format,
+        )
+    if facts.orientation != 1:
+        yield Fault(
+            code="image-exif-rotated",
+            seen=f"orientation {facts.orientation}",
+            expected="1, or none",
+        )
+    size = f"{facts.width_px} x {facts.height_px} pixels"
+    shorter, longer = sorted((facts.width_px, facts.height_px))
+    if longer > STRIP_RATIO * shorter:
+        yield Fault(
+            code="image-extreme-shape", seen=size, expected=f"sides within 1 : {STRIP_RATIO}"
+        )
+    elif shorter < SMALL_SIDE_PX:
+        yield Fault(
+            code="image-small", seen=size, expected=f"at least {SMALL_SIDE_PX} pixels a side"
+        )
+    if facts.is_blank:
+        yield Fault(
+            code="image-blank",
+            seen=f"grey level {facts.brightness or 0:.0f} all over",
+            expected="an image of something",
+        )
+    if facts.mode != _USUAL_MODE:
+        yield Fault(code="image-mode-unusual", seen=f"mode {facts.mode}", expected="RGB, 8 bits")
+
+
+def _problem_fault(facts: ImageFacts) -> Fault:
+    if facts.problem == "unsupported":
+        return Fault(
+            code="image-format-unsupported", seen=facts.detail, expected="JPEG, PNG or BMP"
+        )
+    if facts.problem == "truncated":
+        return Fault(code="image-truncated", seen=facts.detail, expected="a whole JPEG")
+    if facts.problem == "too_large":
+        return Fault(
+            code="image-too-large",
+            seen=facts.detail,
+            expected=f"at most {Image.MAX_IMAGE_PIXELS or 0:,} pixels",
+        )
+    return Fault(code="image-undecodable", seen=facts.detail, expected="a whole JPEG or PNG")
+
+
+def _with_problem(facts: ImageFacts, problem: DecodeProblem, detail: str) -> ImageFacts:
+    return ImageFacts(
+        format=facts.format,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        mode=facts.mode,
+        problem=problem,
+        detail=detail,
+    )
+
+
+def _head(encoded: bytes) -> str:
+    if not encoded:
+        return "no bytes"
+    return f"{len(encoded):,} bytes that begin with {encoded[:4].hex(' ')}"

@@ -1,0 +1,190 @@
+"""Sums over records that merge associatively, and the statistics they become."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kfdet.core.validation.examine import CONTENT_BYTES, RecordFacts
+from kfdet.schema.dataset import ClassStatistics, Histogram, ImageSize, SplitStatistics
+
+# The same edges for every data set, so that histograms add up and compare.
+BOX_SIDE_EDGES_PX = (0.0, *(float(2 ** (power / 2)) for power in range(29)))
+ASPECT_RATIO_EDGES = (0.0, *(float(2 ** (power / 4)) for power in range(-16, 17)), 1e6)
+BOXES_EDGES = (
+    *(float(count) for count in range(21)),
+    *(30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 1e6),
+)
+BRIGHTNESS_EDGES = tuple(float(level) for level in range(0, 257, 8))
+
+
+class HistogramTally:
+    """Counts between fixed edges; what lies outside goes into the nearest bin."""
+
+    def __init__(self, edges: Sequence[float]) -> None:
+        self.edges = np.array(edges, dtype=np.float64)
+        self.counts = np.zeros(len(edges) - 1, dtype=np.int64)
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        bins = np.searchsorted(self.edges, values, side="right") - 1
+        np.add.at(self.counts, np.clip(bins, 0, len(self.counts) - 1), 1)
+
+    def merge(self, other: HistogramTally) -> None:
+        self.counts += other.counts
+
+    def histogram(self) -> Histogram:
+        """Returns the histogram without the empty bins at its ends."""
+        filled = np.flatnonzero(self.counts)
+        first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
+        return Histogram(
+            edges=tuple(self.edges[first : last + 2].tolist()),
+            counts=tuple(self.counts[first : last + 1].tolist()),
+        )
+
+
+@dataclass(kw_only=True)
+class SplitTally:
+    """What the records of a split add up to. Merging shards in any grouping gives the same."""
+
+    images: int = 0
+    images_without_boxes: int = 0
+    boxes: int = 0
+    crowd_boxes: int = 0
+    texts: int = 0
+    text_offsets: Counter[int] = field(default_factory=Counter)
+    class_boxes: Counter[int] = field(default_factory=Counter)
+    class_images: Counter[int] = field(default_factory=Counter)
+    image_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    box_side_px: HistogramTally = field(default_factory=lambda: HistogramTally(BOX_SIDE_EDGES_PX))
+    box_aspect_ratio: HistogramTally = field(
+        default_factory=lambda: HistogramTally(ASPECT_RATIO_EDGES)
+    )
+    boxes_per_image: HistogramTally = field(default_factory=lambda: HistogramTally(BOXES_EDGES))
+    brightness: HistogramTally = field(default_factory=lambda: HistogramTally(BRIGHTNESS_EDGES))
+
+    def add(self, facts: RecordFacts) -> None:
+        self.images += 1
+        self.images_without_boxes += facts.num_boxes == 0
+        self.boxes += facts.num_boxes
+        self.crowd_boxes += facts.crowd_boxes
+        self.texts += facts.texts
+        self.text_offsets.update(facts.text_offsets)
+        ids = facts.class_ids.tolist()
+        self.class_boxes.update(ids)
+        self.class_images.update(set(ids))
+        self.image_sizes[facts.size_px] += 1
+        self.formats[facts.format] += 1
+        sides = facts.boxes_xyxy_px[:, 2:] - facts.boxes_xyxy_px[:, :2]
+        self.box_side_px.add(np.sqrt(sides[:, 0] * sides[:, 1]))
+        self.box_aspect_ratio.add(sides[:, 0] / sides[:, 1])
+        self.boxes_per_image.add(np.array([facts.num_boxes], dtype=np.float64))
+        if facts.brightness is not None:
+            self.brightness.add(np.array([facts.brightness], dtype=np.float64))
+
+    def merge(self, other: SplitTally) -> None:
+        self.images += other.images
+        self.images_without_boxes += other.images_without_boxes
+        self.boxes += other.boxes
+        self.crowd_boxes += other.crowd_boxes
+        self.texts += other.texts
+        self.text_offsets.update(other.text_offsets)
+        self.class_boxes.update(other.class_boxes)
+        self.class_images.update(other.class_images)
+        self.image_sizes.update(other.image_sizes)
+        self.formats.update(other.formats)
+        self.box_side_px.merge(other.box_side_px)
+        self.box_aspect_ratio.merge(other.box_aspect_ratio)
+        self.boxes_per_image.merge(other.boxes_per_image)
+        self.brightness.merge(other.brightness)
+
+    def statistics(self, names: Mapping[int, str]) -> SplitStatistics:
+        """Returns the schema's form.
+
+        Args:
+            names: Class id to name; ids beyond it, which only faulty data have, follow unnamed.
+        """
+        beyond = sorted(set(self.class_boxes) - set(names))
+        return SplitStatistics(
+            images=self.images,
+            images_without_boxes=self.images_without_boxes,
+            boxes=self.boxes,
+            crowd_boxes=self.crowd_boxes,
+            classes=tuple(
+                ClassStatistics(
+                    id=number,
+                    name=names.get(number, f"id {number}"),
+                    boxes=self.class_boxes[number],
+                    images=self.class_images[number],
+                )
+                for number in (*names, *beyond)
+            ),
+            image_sizes=tuple(
+                ImageSize(width_px=max(width, 0), height_px=max(height, 0), images=count)
+                for (width, height), count in sorted(
+                    self.image_sizes.items(), key=lambda item: (-item[1], item[0])
+                )
+            ),
+            formats=dict(sorted(self.formats.items())),
+            box_side_px=self.box_side_px.histogram(),
+            box_aspect_ratio=self.box_aspect_ratio.histogram(),
+            boxes_per_image=self.boxes_per_image.histogram(),
+            brightness=self.brightness.histogram(),
+        )
+
+
+@dataclass(kw_only=True)
+class Identities:
+    """What tells images apart, in columns: about 100 bytes an image.
+
+    Attributes:
+        files: (file, number of images) for each shard, in order.
+        contents: First bytes of each image's SHA-256, one after another.
+        hashes: Perceptual hashes; 0 where there is none.
+        records, offsets: Index of the record within its file, and its byte.
+    """
+
+    files: list[tuple[str, int]] = field(default_factory=list)
+    source_ids: list[str] = field(default_factory=list)
+    contents: bytearray = field(default_factory=bytearray)
+    hashes: array[int] = field(default_factory=lambda: array("Q"))
+    records: array[int] = field(default_factory=lambda: array("Q"))
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+
+    def __len__(self) -> int:
+        return len(self.source_ids)
+
+    def add(self, facts: RecordFacts, *, file: str, record: int, byte_offset: int) -> None:
+        if self.files and self.files[-1][0] == file:
+            self.files[-1] = (file, self.files[-1][1] + 1)
+        else:
+            self.files.append((file, 1))
+        self.source_ids.append(facts.source_id)
+        self.contents += facts.content
+        self.hashes.append(facts.perceptual_hash or 0)
+        self.records.append(record)
+        self.offsets.append(byte_offset)
+
+    def merge(self, other: Identities) -> None:
+        """Adds the images of shards that come after those of these."""
+        self.files += other.files
+        self.source_ids += other.source_ids
+        self.contents += other.contents
+        self.hashes += other.hashes
+        self.records += other.records
+        self.offsets += other.offsets
+
+    def content_of(self, position: int) -> bytes:
+        return bytes(self.contents[position * CONTENT_BYTES : (position + 1) * CONTENT_BYTES])
+
+    def file_of(self, position: int) -> str:
+        for file, count in self.files:
+            if position < count:
+                return file
+            position -= count
+        raise IndexError(position)

@@ -1,0 +1,155 @@
+"""validate: every record of a data set, before anything else is spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfdet.core.label_map import NamedClasses
+from kfdet.core.validation.boxes import Names
+from kfdet.core.validation.catalogue import severities
+from kfdet.core.validation.findings import Fault, FindingLog, Place, failure_text
+from kfdet.core.validation.partial import Partial, statistics_of, whole_log
+from kfdet.core.validation.samples import conspicuous, ordinary
+from kfdet.errors import DataError
+from kfdet.progress import Progress
+from kfdet.report.data import DataReport, build
+from kfdet.schema.dataset import Findings, Split, Statistics
+from kfdet.schema.run_config import DatasetConfig
+from kfdet.storage.atomic import write_text
+from kfdet.storage.dataset import data_digest as digest_of_data
+from kfdet.storage.documents import write_document
+from kfdet.storage.files import file_sha256
+from kfdet.storage.label_maps import read_named_classes
+from kfdet.storage.manifests import manifest_of, split_digest
+from kfdet.storage.samples import read_samples
+from kfdet.storage.scanning import scan_splits, split_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateResult:
+    """Attributes:
+    manifest_digest: Equal digests mean the same records at the same places.
+    boxes: Of all splits together.
+    errors, warnings: Findings of that severity; where there is a result there are no errors.
+    """
+
+    manifest_digest: str
+    train_images: int
+    val_images: int
+    test_images: int
+    boxes: int
+    errors: int
+    warnings: int
+
+
+def run(
+    *,
+    dataset: DatasetConfig,
+    manifest: Path,
+    statistics: Path,
+    findings: Path,
+    report: Path,
+    progress: Progress,
+    data_digest: str | None = None,
+) -> ValidateResult:
+    """Checks every record; manifest and statistics are there only if no finding is an error.
+
+    Args:
+        dataset: Patterns of the splits, label map, and severities other than the catalogue's.
+        manifest: Where shards, counts and digests are written.
+        statistics: Where class counts and distributions are written.
+        findings: Where what is wrong is written, and where it is.
+        report: Where the HTML report is written.
+        progress: Told of every image.
+        data_digest: Digest that the data had when the run began; other data are refused.
+
+    Raises:
+        DataError: A finding is an error; findings and report are written all the same.
+        ConfigError: A severity is given for a code that there is not.
+    """
+    levels = severities(dataset.severities)
+    for earlier in (manifest, statistics):
+        earlier.unlink(missing_ok=True)
+    log = FindingLog()
+    classes = _named_classes(dataset.label_map, log)
+    names = Names(aliases=classes.aliases) if classes else None
+    partials = scan_splits(split_files(dataset), names=names, progress=progress)
+    log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
+    found = log.findings(levels)
+    write_document(findings, found)
+    shown = _page(dataset, classes, partials=partials, found=found)
+    write_text(report, build(shown))
+    progress.report(str(report))
+    if found.errors or classes is None:
+        raise DataError(failure_text(found), remedy=f"All findings are in {report}.")
+    _check_unchanged(dataset, partials, data_digest)
+    document = manifest_of(partials, label_map=classes.label_map)
+    splits = shown.statistics
+    write_document(
+        statistics,
+        Statistics(train=splits["train"], val=splits["val"], test=splits["test"]),
+    )
+    write_document(manifest, document)
+    return ValidateResult(
+        manifest_digest=document.fingerprint(),
+        train_images=document.train.images,
+        val_images=document.val.images,
+        test_images=document.test.images,
+        boxes=sum(split.boxes for split in splits.values()),
+        errors=found.errors,
+        warnings=found.warnings,
+    )
+
+
+def _named_classes(path: str, log: FindingLog) -> NamedClasses | None:
+    try:
+        return read_named_classes(path)
+    except DataError as failure:
+        fault = Fault(
+            code="label-map-unreadable",
+            seen=failure.what,
+            expected=failure.expected or "classes with ids from 1 and names",
+        )
+        log.add(Place(file=failure.where or path), fault)
+        return None
+
+
+def _page(
+    dataset: DatasetConfig,
+    classes: NamedClasses | None,
+    *,
+    partials: Mapping[Split, Partial],
+    found: Findings,
+) -> DataReport:
+    labels = classes.label_map.classes if classes else ()
+    names = {label.id: label.name for label in labels}
+    return DataReport(
+        name=Path(dataset.label_map).absolute().parent.name or dataset.label_map,
+        findings=found,
+        statistics=statistics_of(partials, names=names),
+        class_names=names,
+        files=[
+            pair
+            for partial in partials.values()
+            for pair in zip(partial.files, partial.records, strict=True)
+        ],
+        samples=read_samples(ordinary(partials)),
+        exhibits=read_samples(conspicuous(found)),
+    )
+
+
+def _check_unchanged(
+    dataset: DatasetConfig, partials: Mapping[Split, Partial], expected: str | None
+) -> None:
+    """Refuses data other than those the run was started with: its cache keys would lie."""
+    digests = {str(split): split_digest(partial) for split, partial in partials.items()}
+    seen = digest_of_data({**digests, "label_map": file_sha256(dataset.label_map)})
+    if expected is not None and seen != expected:
+        raise DataError(
+            f"the data have the digest {seen[:12]}",
+            where="dataset",
+            expected=f"{expected[:12]}, as when the run began",
+            remedy="Something wrote to the data set meanwhile: start the run again.",
+        )

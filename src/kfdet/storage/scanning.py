@@ -1,0 +1,217 @@
+"""Examining every record of a data set: files read one after another, images on several cores."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfdet.core.tfrecord import Frame, FrameFault, frame_spans
+from kfdet.core.validation.boxes import Names
+from kfdet.core.validation.examine import Examination, examine_record
+from kfdet.core.validation.findings import Fault, Place
+from kfdet.core.validation.partial import Partial
+from kfdet.core.validation.shards import FileFacts
+from kfdet.errors import DataError
+from kfdet.progress import Progress
+from kfdet.schema.dataset import SPLITS, Split
+from kfdet.schema.run_config import DatasetConfig
+from kfdet.storage.files import expand_patterns, file_sha256
+from kfdet.storage.records import compression_of, open_frames, scan_records
+
+_AHEAD_PER_WORKER = 8
+_FRAME_CODES = {
+    "length": "record-length-corrupt",
+    "data": "record-data-corrupt",
+    "truncated": "record-truncated",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles:
+    """The files of one split, and the patterns that match none."""
+
+    paths: tuple[Path, ...]
+    faults: tuple[tuple[Place, Fault], ...]
+
+
+def split_files(dataset: DatasetConfig) -> dict[Split, SplitFiles]:
+    """Finds the files of every split, in canonical order."""
+    return {split: _files_of(getattr(dataset, split), split=split) for split in SPLITS}
+
+
+def _files_of(patterns: Sequence[str], *, split: Split) -> SplitFiles:
+    found: list[str] = []
+    faults: list[tuple[Place, Fault]] = []
+    for pattern in patterns:
+        try:
+            expand_patterns([pattern], where=f"dataset.{split}")
+            found.append(pattern)
+        except DataError as failure:
+            fault = Fault(
+                code="file-no-match",
+                seen=failure.what,
+                expected=failure.expected or "at least one TFRecord shard",
+            )
+            faults.append((Place(file=pattern, split=split), fault))
+    paths = expand_patterns(found, where=f"dataset.{split}") if found else ()
+    return SplitFiles(paths=paths, faults=tuple(faults))
+
+
+def scan_splits(
+    files: Mapping[Split, SplitFiles],
+    *,
+    names: Names | None,
+    progress: Progress,
+    workers: int | None = None,
+) -> dict[Split, Partial]:
+    """Examines every record of every file.
+
+    What comes out does not depend on the number of workers.
+
+    Args:
+        files: Split to its files.
+        names: The label map's names; None when it can't be read.
+        progress: Told of every image.
+        workers: Threads that decode images; as many as there are cores when absent.
+    """
+    total = sum(_count(path) for split in files.values() for path in split.paths)
+    done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        progress.update(done, total=max(total, done), unit="images")
+
+    count = workers or len(os.sched_getaffinity(0))
+    scans: dict[Split, Partial] = {}
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        for split, found in files.items():
+            scans[split] = Partial()
+            for place, fault in found.faults:
+                scans[split].log.add(place, fault)
+            for path in found.paths:
+                scans[split].merge(
+                    scan_shard(
+                        path,
+                        split=split,
+                        names=names,
+                        pool=pool,
+                        ahead=count * _AHEAD_PER_WORKER,
+                        after_each=one_more,
+                    )
+                )
+    return scans
+
+
+def scan_shard(
+    path: Path,
+    *,
+    split: Split,
+    names: Names | None,
+    pool: ThreadPoolExecutor,
+    ahead: int,
+    after_each: Callable[[], None],
+) -> Partial:
+    """Examines one file, holding no more than `ahead` records in memory."""
+    scan = Partial()
+    scan.records.append(0)
+    try:
+        scan.files.append(
+            FileFacts(
+                split=split,
+                name=str(path),
+                size_bytes=path.stat().st_size,
+                sha256=file_sha256(path),
+            )
+        )
+        for code, seen, expected in _file_faults(path):
+            fault = Fault(code=code, seen=seen, expected=expected)
+            scan.log.add(Place(file=str(path), split=split), fault)
+        for item, examination in _examined(path, names=names, pool=pool, ahead=ahead):
+            scan.records[0] += 1
+            _take(scan, item, examination, file=str(path), split=split)
+            after_each()
+    except (DataError, OSError) as failure:
+        what = failure.what if isinstance(failure, DataError) else failure.strerror
+        fault = Fault(code="file-unreadable", seen=what or str(failure), expected="a TFRecord file")
+        scan.log.add(Place(file=str(path), split=split), fault)
+        if not scan.files:
+            scan.files.append(FileFacts(split=split, name=str(path), size_bytes=0, sha256=""))
+    return scan
+
+
+def _file_faults(path: Path) -> Iterator[tuple[str, str, str]]:
+    if path.stat().st_size == 0:
+        yield "file-empty", "0 bytes", "at least one record"
+    compression = compression_of(path)
+    if compression != "none":
+        yield "file-compressed", compression, "a plain TFRecord file"
+
+
+def _count(path: Path) -> int:
+    """Returns how many records a file says it has, for progress alone."""
+    try:
+        if compression_of(path) != "none":
+            return 0
+        with open_frames(path) as source:
+            return sum(1 for _ in frame_spans(source))
+    except (DataError, OSError):
+        return 0
+
+
+def _examined(
+    path: Path, *, names: Names | None, pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[Frame | FrameFault, Examination | None]]:
+    """Yields records with their examinations, in order, while later ones are being examined."""
+    waiting: deque[tuple[Frame | FrameFault, Future[Examination] | None]] = deque()
+    for item in scan_records(path):
+        task = (
+            pool.submit(examine_record, item.payload, names=names)
+            if isinstance(item, Frame)
+            else None
+        )
+        waiting.append((item, task))
+        if len(waiting) >= ahead:
+            first, ready = waiting.popleft()
+            yield first, ready.result() if ready else None
+    while waiting:
+        first, ready = waiting.popleft()
+        yield first, ready.result() if ready else None
+
+
+def _take(
+    scan: Partial,
+    item: Frame | FrameFault,
+    examination: Examination | None,
+    *,
+    file: str,
+    split: Split,
+) -> None:
+    place = Place(
+        file=file,
+        split=split,
+        record=item.index,
+        byte_offset=item.offset,
+        source_id=examination.source_id if examination else None,
+    )
+    if isinstance(item, FrameFault):
+        resumes = (
+            "" if item.resumes_at is None else f"; the next whole record is at {item.resumes_at:,}"
+        )
+        fault = Fault(
+            code=_FRAME_CODES[item.kind], seen=item.seen + resumes, expected=item.expected
+        )
+        scan.log.add(place, fault)
+    if examination is None:
+        return
+    for fault in examination.faults:
+        scan.log.add(place, fault)
+    if examination.facts is not None:
+        scan.tally.add(examination.facts)
+        scan.identities.add(
+            examination.facts, file=file, record=item.index, byte_offset=item.offset
+        )
