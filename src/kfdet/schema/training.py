@@ -50,6 +50,19 @@ class CurvePoint(Schema):
     steps_per_s: float
 
 
+class TrainingJournal(Document):
+    """What a training has measured so far; written with every checkpoint, so that a resume goes on.
+
+    Attributes:
+        train_time_s: Seconds of the training loop, all attempts together.
+        curve: Points up to the newest checkpoint.
+    """
+
+    experiment_digest: Sha256
+    train_time_s: float
+    curve: tuple[CurvePoint, ...]
+
+
 class TrainingSummary(Document):
     """Attributes:
     model_dir: Checkpoints and TensorBoard events.

@@ -47,3 +47,19 @@ def checkpoint_step(prefix: str) -> int:
             "the name does not end in a step", where=prefix, expected="a name like ckpt-250"
         )
     return int(match.group(1))
+
+
+def check_checkpoint(prefix: str, *, digest: str) -> None:
+    """Makes sure that a checkpoint still holds the bytes it was chosen for.
+
+    Raises:
+        ArtifactError: It is missing or has other bytes.
+    """
+    present = checkpoint_digest(prefix)
+    if present != digest:
+        raise ArtifactError(
+            f"the checkpoint's digest is {present[:16]}",
+            where=prefix,
+            expected=f"{digest[:16]}, that of the checkpoint chosen",
+            remedy="Something has written over it: run select again.",
+        )

@@ -1,0 +1,70 @@
+"""Which device works, with which numbers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_keras
+
+from kfdet.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Attributes:
+    kind: What computes.
+    count: Number of GPUs, or 1.
+    description: For people: `CPU, 2 cores`, `GPU NVIDIA L4`.
+    strategy: The tf.distribute strategy that covers it.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    count: int
+    description: str
+    strategy: Any
+
+
+def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
+    """Chooses the device; call it before anything else uses TensorFlow.
+
+    Args:
+        wanted: auto takes the GPUs where there are any.
+
+    Raises:
+        ConfigError: A GPU is wanted and TensorFlow sees none.
+    """
+    gpus = [] if wanted == "cpu" else tf.config.list_physical_devices("GPU")
+    if wanted == "gpu" and not gpus:
+        raise ConfigError(
+            "training.device is gpu, and TensorFlow sees no GPU",
+            expected="a CUDA device that TensorFlow can open",
+            remedy="Ask the cluster for one with resources.train.gpus, check the driver with "
+            "nvidia-smi, or set training.device to auto or cpu.",
+        )
+    if not gpus:
+        return Device(
+            kind="cpu",
+            count=1,
+            description=f"CPU, {len(os.sched_getaffinity(0))} cores",
+            strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+        )
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "of unknown name")
+    several = f"{len(gpus)} x " if len(gpus) > 1 else ""
+    strategy = (
+        tf.distribute.MirroredStrategy()
+        if len(gpus) > 1
+        else tf.distribute.OneDeviceStrategy("GPU:0")
+    )
+    return Device(
+        kind="gpu", count=len(gpus), description=f"GPU {several}{name}", strategy=strategy
+    )
+
+
+def set_precision(policy: Literal["float32", "mixed_bfloat16", "mixed_float16"]) -> None:
+    """Sets the numeric policy of the models that are built from now on."""
+    tf_keras.mixed_precision.set_global_policy(policy)

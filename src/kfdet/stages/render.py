@@ -1,0 +1,84 @@
+"""render: the run configuration as a Model Garden experiment, checked before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfdet.core.experiment import lint, resolve
+from kfdet.progress import Progress
+from kfdet.report.experiment import experiment_page
+from kfdet.schema.dataset import Manifest, Statistics
+from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.storage.atomic import write_text
+from kfdet.storage.documents import read_document, write_document
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderResult:
+    """Attributes:
+    experiment_digest: Digest of the experiment; it names the model directory.
+    parameters: Weights of the model.
+    warnings: Settings that don't suit the data.
+    """
+
+    experiment_digest: str
+    steps: int
+    batch_size: int
+    parameters: int
+    warnings: int
+
+
+def run(
+    *,
+    detector: DetectorConfig,
+    training: TrainingConfig,
+    manifest: Path,
+    statistics: Path,
+    experiment: Path,
+    experiment_yaml: Path,
+    report: Path,
+    progress: Progress,
+) -> RenderResult:
+    """Renders the experiment and builds its model once, so that what can't work fails here.
+
+    Args:
+        detector: Section of the run configuration.
+        training: Section of the run configuration.
+        manifest: Of the validated data.
+        statistics: Of the validated data.
+        experiment: Where the resolved experiment is written.
+        experiment_yaml: Where Model Garden's full configuration is written.
+        report: Where the HTML report is written.
+        progress: Told of settings that don't suit the data.
+
+    Raises:
+        ConfigError: The configuration can't be rendered, or Model Garden does not take it.
+    """
+    data = read_document(Manifest, manifest)
+    resolved = resolve(detector, training, data)
+    from kfdet.models.experiment import build_config, count_parameters, to_yaml
+
+    config = build_config(resolved)
+    parameters = count_parameters(config)
+    measured = read_document(Statistics, statistics)
+    findings = lint(detector, training, measured)
+    full = to_yaml(config)
+    write_document(experiment, resolved)
+    write_text(experiment_yaml, full)
+    write_text(
+        report,
+        experiment_page(
+            resolved, statistics=measured, findings=findings, parameters=parameters, full=full
+        ),
+    )
+    progress.report(str(report))
+    for finding in findings:
+        progress.note(f"{finding.severity}: {finding.file}: {finding.seen}. {finding.remedy}")
+    return RenderResult(
+        experiment_digest=resolved.fingerprint(),
+        steps=training.steps,
+        batch_size=training.batch_size,
+        parameters=parameters,
+        warnings=sum(finding.severity == "warning" for finding in findings),
+    )

@@ -1,0 +1,207 @@
+"""select: every checkpoint measured on val, the best one chosen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kfdet.core import coco
+from kfdet.core.selection import best_entry
+from kfdet.errors import ArtifactError, TrainingError, UsageError
+from kfdet.progress import Progress
+from kfdet.report import training as training_report
+from kfdet.schema.dataset import Manifest
+from kfdet.schema.metrics import MetricName
+from kfdet.schema.training import (
+    CheckpointRef,
+    Ledger,
+    LedgerEntry,
+    ResolvedExperiment,
+    TrainingSummary,
+)
+from kfdet.storage.atomic import write_text
+from kfdet.storage.checkpoints import check_checkpoint
+from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.model_dir import ModelDir
+from kfdet.storage.splits import read_split
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectResult:
+    """Attributes:
+    checkpoint: Prefix of the best checkpoint's files.
+    value: Its value of the metric on val.
+    """
+
+    checkpoint: str
+    checkpoint_digest: str
+    checkpoint_step: int
+    value: float
+
+
+def run(
+    *,
+    experiment: Path,
+    manifest: Path,
+    summary: Path | None,
+    metric: MetricName,
+    batch_size: int,
+    engine: coco.Engine,
+    ledger: Path,
+    report: Path,
+    progress: Progress,
+    follow: Path | None = None,
+    timeout_s: float = 3600.0,
+) -> SelectResult:
+    """Measures every checkpoint on val; those in the model directory's ledger only once.
+
+    Args:
+        experiment: The rendered experiment.
+        manifest: Manifest of the validated data.
+        summary: Summary of a finished training; None when following one.
+        metric: The metric that chooses; the earliest of equals wins.
+        batch_size: Images a step of inference.
+        engine: COCO engine.
+        ledger: Where the ledger is written.
+        report: Where the HTML report is written.
+        progress: Told of the images.
+        follow: Model directory of a running training, whose checkpoints are measured as they
+            appear, until its summary is there.
+        timeout_s: How long a followed training may go without a new checkpoint.
+
+    Raises:
+        ArtifactError: A checkpoint or the data are not those that were trained and validated.
+        DataError: The metric is undefined on val.
+        TrainingError: The training that is followed gives no more checkpoints.
+    """
+    resolved = read_document(ResolvedExperiment, experiment)
+    data = read_document(Manifest, manifest)
+    if follow is not None:
+        folder = ModelDir(path=follow)
+        checkpoints = _appearing(folder, resolved, timeout_s=timeout_s)
+    elif summary is not None:
+        trained = read_document(TrainingSummary, summary)
+        folder = ModelDir(path=Path(trained.model_dir))
+        checkpoints = iter(trained.checkpoints)
+    else:
+        raise UsageError("give the summary of a training, or a model directory to follow")
+    bench = _Bench(resolved, data, batch_size=batch_size, engine=engine, progress=progress)
+    chosen = _measure_all(bench, folder, checkpoints, metric=metric)
+    if follow is not None:
+        trained = read_document(TrainingSummary, folder.path / "training.json")
+    write_document(ledger, chosen)
+    write_text(report, training_report.build(trained, resolved, chosen, metric))
+    progress.report(str(report))
+    best = chosen.best
+    return SelectResult(
+        checkpoint=best.checkpoint.uri,
+        checkpoint_digest=best.checkpoint.digest,
+        checkpoint_step=best.checkpoint.step,
+        value=best.metrics.value(metric) or 0.0,
+    )
+
+
+class _Bench:
+    """Measures checkpoints with one built model, which is only built when there is one to measure."""
+
+    def __init__(
+        self,
+        resolved: ResolvedExperiment,
+        data: Manifest,
+        *,
+        batch_size: int,
+        engine: coco.Engine,
+        progress: Progress,
+    ) -> None:
+        self.split = data.val
+        self._resolved = resolved
+        self._label_map = data.label_map
+        self._batch_size = batch_size
+        self._engine = engine
+        self._progress = progress
+        self._detector: Any = None
+
+    def measure(self, ref: CheckpointRef) -> LedgerEntry:
+        from kfdet.models.detector import Detector
+        from kfdet.models.inference import evaluate_records
+
+        check_checkpoint(ref.uri, digest=ref.digest)
+        began = time.monotonic()
+        self._detector = self._detector or Detector(self._resolved)
+        self._detector.restore(ref.uri)
+        parts, done = [], 0
+        records = read_split(self.split)
+        for part in evaluate_records(self._detector, records, batch_size=self._batch_size):
+            parts.append(part)
+            done += len(part.images)
+            self._progress.update(done, total=self.split.images, unit="images", step=ref.step)
+        measured = coco.evaluate(
+            coco.concatenate(parts), label_map=self._label_map, engine=self._engine
+        )
+        took = round(time.monotonic() - began, 3)
+        return LedgerEntry(checkpoint=ref, metrics=measured.overall, evaluation_time_s=took)
+
+
+def _measure_all(
+    bench: _Bench, folder: ModelDir, checkpoints: Iterator[CheckpointRef], *, metric: MetricName
+) -> Ledger:
+    """Returns the ledger, which is also kept in the model directory after every checkpoint."""
+    kept = folder.ledger()
+    same_images = kept is not None and kept.split_digest == bench.split.digest
+    known = (
+        {entry.checkpoint.digest: entry for entry in kept.entries} if kept and same_images else {}
+    )
+    entries: list[LedgerEntry] = []
+    ledger = None
+    for ref in checkpoints:
+        entry = known.get(ref.digest)
+        entry = entry.model_copy(update={"checkpoint": ref}) if entry else bench.measure(ref)
+        known[ref.digest] = entry
+        entries.append(entry)
+        ledger = _ledger(entries, bench, metric=metric)
+        folder.write_ledger(_ledger(list(known.values()), bench, metric=metric))
+    if ledger is None:
+        raise ArtifactError(
+            "there is no checkpoint", where=str(folder.path), remedy="Run train again."
+        )
+    return ledger
+
+
+def _ledger(entries: list[LedgerEntry], bench: _Bench, *, metric: MetricName) -> Ledger:
+    return Ledger(
+        split_digest=bench.split.digest,
+        metric=metric,
+        entries=tuple(sorted(entries, key=lambda entry: entry.checkpoint.step)),
+        best_step=best_entry(entries, metric=metric).checkpoint.step,
+    )
+
+
+def _appearing(
+    folder: ModelDir, resolved: ResolvedExperiment, *, timeout_s: float
+) -> Iterator[CheckpointRef]:
+    """Yields every checkpoint of a running training, however slowly they are taken."""
+    digest = resolved.fingerprint()
+    seen: set[int] = set()
+    last = time.monotonic()
+    while True:
+        # Looked at first: once the summary is there, so are all the checkpoints.
+        finished = folder.summary(experiment_digest=digest) is not None
+        fresh = [step for step in folder.steps() if step not in seen]
+        for step in fresh:
+            seen.add(step)
+            yield folder.checkpoint(step)
+            last = time.monotonic()
+        if finished:
+            return
+        if time.monotonic() - last > timeout_s:
+            raise TrainingError(
+                f"no new checkpoint for {timeout_s:,.0f} s, and the training has not finished",
+                where=str(folder.path),
+                remedy="Look whether it still runs; run select again to go on.",
+            )
+        time.sleep(_SECONDS_BETWEEN_LOOKS)

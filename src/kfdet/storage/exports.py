@@ -1,0 +1,58 @@
+"""The folder of an export: its files with digests, and whether it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kfdet.errors import ArtifactError
+from kfdet.schema.export import EXPORT_FILE, ExportManifest, FileDigest
+from kfdet.storage.documents import read_document
+from kfdet.storage.files import digest_of_digests, file_sha256
+
+
+def describe_files(folder: Path) -> tuple[FileDigest, ...]:
+    """Returns every file of an export but its manifest, sorted by path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    described = [
+        FileDigest(
+            path=path.relative_to(folder).as_posix(),
+            size_bytes=path.stat().st_size,
+            sha256=file_sha256(path),
+        )
+        for path in files
+        if path != folder / EXPORT_FILE
+    ]
+    return tuple(sorted(described, key=lambda file: file.path))
+
+
+def content_digest(files: tuple[FileDigest, ...]) -> str:
+    """Returns the one digest that stands for all of an export's files."""
+    return digest_of_digests((file.path, file.sha256) for file in files)
+
+
+def read_export(folder: Path | str) -> ExportManifest:
+    """Reads an export's manifest, or that of a registry version, and checks every file it names.
+
+    Raises:
+        ArtifactError: The folder is no export, or a file is missing or has other bytes.
+    """
+    path = Path(folder)
+    manifest = read_document(ExportManifest, path / EXPORT_FILE)
+    for file in manifest.files:
+        try:
+            digest = file_sha256(path / file.path)
+        except OSError as failure:
+            raise ArtifactError(
+                f"can't read: {failure.strerror}",
+                where=str(path / file.path),
+                expected=f"a file that {EXPORT_FILE} names",
+                remedy="Export again.",
+            ) from failure
+        if digest != file.sha256:
+            raise ArtifactError(
+                f"its digest is {digest[:16]}",
+                where=str(path / file.path),
+                expected=f"{file.sha256[:16]}, as when it was exported",
+                remedy="It was changed: export again.",
+            )
+    return manifest

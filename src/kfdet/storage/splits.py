@@ -1,0 +1,82 @@
+"""Reading the records of a split, each with the image id that the manifest gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kfdet.core.detection_record import parse_record
+from kfdet.core.placed_record import PlacedRecord
+from kfdet.errors import ArtifactError
+from kfdet.schema.dataset import ShardFile, SplitManifest
+from kfdet.storage.records import read_records
+
+
+def check_files(split: SplitManifest) -> None:
+    """Makes sure that the shards are still there and as large as they were.
+
+    Raises:
+        ArtifactError: A shard is missing or has another size; names the file.
+    """
+    for shard in split.shards:
+        _check_size(shard)
+
+
+def shard_images(split: SplitManifest, *, shard: int, num_shards: int) -> int:
+    """Returns the number of images of shard k of n: that of the files [k::n]."""
+    return sum(file.records for file in split.shards[shard::num_shards])
+
+
+def read_split(
+    split: SplitManifest, *, shard: int = 0, num_shards: int = 1
+) -> Iterator[PlacedRecord]:
+    """Yields the records of the files [k::n] in ascending order of image id.
+
+    Raises:
+        ArtifactError: A file is missing, or has another size or number of records than validated.
+        DataError: A record is damaged; names file and record.
+    """
+    first = 0
+    for index, file in enumerate(split.shards):
+        if index % num_shards == shard:
+            yield from _read_file(file, first_image_id=first)
+        first += file.records
+
+
+def _read_file(file: ShardFile, *, first_image_id: int) -> Iterator[PlacedRecord]:
+    _check_size(file)
+    records = 0
+    for frame in read_records(Path(file.uri)):
+        yield PlacedRecord(
+            image_id=first_image_id + frame.index,
+            file=file.uri,
+            index=frame.index,
+            payload=frame.payload,
+            record=parse_record(frame.payload, where=f"{file.uri} record {frame.index}"),
+        )
+        records += 1
+    if records != file.records:
+        raise _changed(file, f"it holds {records:,} records", f"{file.records:,}")
+
+
+def _check_size(file: ShardFile) -> None:
+    try:
+        size_bytes = Path(file.uri).stat().st_size
+    except OSError as failure:
+        raise ArtifactError(
+            f"can't read: {failure.strerror}",
+            where=file.uri,
+            expected="the shard that was validated",
+            remedy="Put it back, or run validate again.",
+        ) from failure
+    if size_bytes != file.size_bytes:
+        raise _changed(file, f"it has {size_bytes:,} bytes", f"{file.size_bytes:,}")
+
+
+def _changed(file: ShardFile, seen: str, expected: str) -> ArtifactError:
+    return ArtifactError(
+        seen,
+        where=file.uri,
+        expected=f"{expected}, as when it was validated",
+        remedy="The file has changed since: run validate again.",
+    )
