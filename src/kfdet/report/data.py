@@ -204,18 +204,20 @@ def _picture(sample: Sample) -> Html | None:
     boxes = record.boxes_yxyx_norm.astype(np.float64) * scale
     texts = record.class_texts or tuple(str(number) for number in record.class_ids)
     caption = f"{record.source_id}, record {sample.record}"
-    if sample.finding is not None:
-        caption = f"{sample.finding.code}: {sample.finding.seen} ({caption})"
+    if sample.fault is not None:
+        caption = f"{sample.fault.code}: {sample.fault.seen} ({caption})"
+    faulty = sample.fault.boxes if sample.fault else ()
     drawn = [
         PictureBox(
             xmin=float(xmin),
             ymin=float(ymin),
             xmax=float(xmax),
             ymax=float(ymax),
-            label=text,
-            kind="ground_truth",
+            # Where one box is meant, only that one is named.
+            label=text if not faulty or index in faulty else "",
+            kind="false_alarm" if index in faulty else "ground_truth",
         )
-        for (ymin, xmin, ymax, xmax), text in zip(boxes, texts, strict=True)
+        for index, ((ymin, xmin, ymax, xmax), text) in enumerate(zip(boxes, texts, strict=True))
     ]
     return picture(image, drawn, caption=caption)
 

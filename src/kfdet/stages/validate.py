@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import severities
 from kfdet.core.validation.findings import Fault, FindingLog, Place, failure_text
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
-from kfdet.core.validation.samples import conspicuous, ordinary
+from kfdet.core.validation.samples import Pick, conspicuous, ordinary
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.data import DataReport, build
@@ -79,7 +79,7 @@ def run(
     log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
     found = log.findings(levels)
     write_document(findings, found)
-    shown = _page(dataset, classes, partials=partials, found=found)
+    shown = _page(dataset, classes, partials=partials, found=found, picks=conspicuous(log, levels))
     write_text(report, build(shown))
     progress.report(str(report))
     if found.errors or classes is None:
@@ -122,6 +122,7 @@ def _page(
     *,
     partials: Mapping[Split, Partial],
     found: Findings,
+    picks: Iterable[Pick],
 ) -> DataReport:
     labels = classes.label_map.classes if classes else ()
     names = {label.id: label.name for label in labels}
@@ -136,7 +137,7 @@ def _page(
             for pair in zip(partial.files, partial.records, strict=True)
         ],
         samples=read_samples(ordinary(partials)),
-        exhibits=read_samples(conspicuous(found)),
+        exhibits=read_samples(picks),
     )
 
 

@@ -31,5 +31,5 @@ def _read(pick: Pick) -> Sample | None:
         file=pick.file,
         record=pick.record,
         content=content,
-        finding=pick.finding,
+        fault=pick.fault,
     )

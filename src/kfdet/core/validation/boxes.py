@@ -12,6 +12,7 @@ from kfdet.core.validation.findings import Fault
 
 PIXEL_COORDINATE = 2.0
 TINY_SIDE_PX = 2.0
+NEAR_DUPLICATE_IOU = 0.9
 _WHOLE_SHARE = 0.99
 _AREA_EXCESS = 1.1
 _AREA_EXCESS_PX = 4.0
@@ -81,6 +82,7 @@ def box_faults(objects: Objects) -> Iterator[Fault]:
                 code="box-tiny",
                 seen=f"{_named(objects, index)}: {xmax - xmin:.2f} x {ymax - ymin:.2f} pixels",
                 expected=f"at least {TINY_SIDE_PX:g} pixels a side",
+                boxes=(int(index),),
             )
         covered = max(0.0, min(xmax, width) - max(xmin, 0.0)) * max(
             0.0, min(ymax, height) - max(ymin, 0.0)
@@ -90,6 +92,7 @@ def box_faults(objects: Objects) -> Iterator[Fault]:
                 code="box-whole-image",
                 seen=f"{_named(objects, index)}: {covered / (width * height):.0%} of the image",
                 expected="an object with something around it",
+                boxes=(int(index),),
             )
     yield from _duplicates(objects, sound)
     yield from _areas(objects, boxes, sound)
@@ -102,13 +105,17 @@ def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
     for index, class_id in enumerate(objects.class_ids.tolist()):
         if class_id == 0:
             yield Fault(
-                code="class-id-zero", seen=f"box {index}: class id 0", expected=f"one of {known}"
+                code="class-id-zero",
+                seen=f"box {index}: class id 0",
+                expected=f"one of {known}",
+                boxes=(index,),
             )
         elif class_id not in names.aliases:
             yield Fault(
                 code="class-id-unknown",
                 seen=f"box {index}: class id {class_id}",
                 expected=f"one of {known}",
+                boxes=(index,),
             )
         elif objects.texts and objects.texts[index] not in names.aliases[class_id]:
             text = objects.texts[index]
@@ -117,6 +124,7 @@ def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
                 code="class-text-spelling" if spelling else "class-text-disagrees",
                 seen=f'box {index}: id {class_id} with text "{text}"',
                 expected=" or ".join(f'"{name}"' for name in names.aliases[class_id]),
+                boxes=(index,),
             )
 
 
@@ -151,20 +159,39 @@ def _worst_faults(objects: Objects) -> Sequence[Fault | None]:
 
 
 def _duplicates(objects: Objects, sound: NDArray[np.bool_]) -> Iterator[Fault]:
-    first: dict[bytes, int] = {}
-    for index in np.flatnonzero(sound).tolist():
-        if objects.is_crowd[index]:
+    """Yields, for each box, the earlier one that it repeats, or nearly."""
+    chosen = np.flatnonzero(sound & ~objects.is_crowd)
+    if len(chosen) < 2:
+        return
+    boxes = objects.boxes_xyxy_px()[chosen]
+    ious = _ious(boxes)
+    for later, earlier in zip(*np.nonzero(np.tril(ious >= NEAR_DUPLICATE_IOU, k=-1)), strict=True):
+        one, other = int(chosen[earlier]), int(chosen[later])
+        same_class = objects.class_ids[one] == objects.class_ids[other]
+        equal = bool((boxes[earlier] == boxes[later]).all())
+        if not (same_class or equal):
             continue
-        key = objects.boxes_yxyx_norm[index].tobytes()
-        earlier = first.setdefault(key, index)
-        if earlier == index:
-            continue
-        same = objects.class_ids[earlier] == objects.class_ids[index]
-        yield Fault(
-            code="box-duplicate" if same else "box-two-classes",
-            seen=f"{_named(objects, index)} has the sides of {_named(objects, earlier)}",
-            expected="each object once",
+        code = (
+            ("box-duplicate" if equal else "box-near-duplicate")
+            if same_class
+            else "box-two-classes"
         )
+        yield Fault(
+            code=code,
+            seen=f"{_named(objects, other)} and {_named(objects, one)} "
+            + ("have the same sides" if equal else f"overlap with IoU {ious[later, earlier]:.3f}"),
+            expected="each object once",
+            boxes=(one, other),
+        )
+
+
+def _ious(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns float64[N, N], intersection over union of every pair of [xmin, ymin, xmax, ymax]."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return np.asarray(shared / (areas[:, None] + areas[None, :] - shared))
 
 
 def _areas(
@@ -184,6 +211,7 @@ def _areas(
                 code="area-implausible",
                 seen=f"{_named(objects, index)}: area {area:.6g}",
                 expected=f"up to {box_area:.6g} square pixels, the area of its box",
+                boxes=(index,),
             )
 
 

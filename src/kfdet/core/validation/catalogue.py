@@ -341,6 +341,14 @@ _BOXES = (
     _check(
         "boxes",
         "warning",
+        "box-near-duplicate",
+        what="Two boxes of one class overlap almost wholly",
+        why="Probably one object annotated twice; suppression leaves one detection for the two.",
+        remedy="Look at them, and leave one out.",
+    ),
+    _check(
+        "boxes",
+        "warning",
         "box-two-classes",
         what="A box is annotated with two classes",
         why="At most one of them is right, unless the classes are meant to overlap.",
@@ -466,6 +474,14 @@ _SPLITS = (
         what="The same image is in two splits",
         why="The detector is judged on what it has seen: metrics come out too high.",
         remedy="Leave it in one split.",
+    ),
+    _check(
+        "splits",
+        "warning",
+        "image-near-copy",
+        what="An image looks like one of another split",
+        why="Two frames of one scene: the detector is judged on what it has nearly seen.",
+        remedy="Put both into one split; divide by scene, patient or day and not by image.",
     ),
     _check(
         "splits",

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from kfdet.core.validation.boxes import Names, plain
 from kfdet.core.validation.findings import Fault, Place
+from kfdet.core.validation.near_copies import HASH_BITS, MOST_BITS, NearCopy, near_copies
 from kfdet.core.validation.tally import Identities, SplitTally
 from kfdet.schema.dataset import SPLITS, Split
 
@@ -196,6 +197,35 @@ def _repeated(
             )
         for value, position in own.items():
             first.setdefault(value, (split, position))
+
+
+def near_copy_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:
+    """Yields the images that look like one of an earlier split and are not its very bytes."""
+    for number, split in enumerate(SPLITS):
+        columns = identities.get(split)
+        if columns is None:
+            continue
+        nearest: dict[int, tuple[NearCopy, Split]] = {}
+        for earlier in SPLITS[:number]:
+            if earlier not in identities:
+                continue
+            for copy in near_copies(identities[earlier].hashes, columns.hashes):
+                known = nearest.get(copy.position)
+                if known is None or copy.bits < known[0].bits:
+                    nearest[copy.position] = (copy, earlier)
+        for position, (copy, earlier) in sorted(nearest.items()):
+            original = identities[earlier]
+            if original.content_of(copy.original) == columns.content_of(position):
+                continue
+            yield (
+                _place(columns, position, split=split),
+                Fault(
+                    code="image-near-copy",
+                    seen=f"{copy.bits} of {HASH_BITS} bits of its perceptual hash differ from "
+                    f"{_shown(original, copy.original, earlier)}",
+                    expected=f"more than {MOST_BITS}",
+                ),
+            )
 
 
 def _place(columns: Identities, position: int, *, split: Split) -> Place:

@@ -35,7 +35,7 @@ class RecordFacts:
 
     Attributes:
         content: First bytes of the SHA-256 of the encoded image; equal images have equal ones.
-        perceptual_hash: As `ImageFacts` has it; None when the image can't be decoded.
+        perceptual_hash: As `ImageFacts` has it.
         size_px: (width, height), decoded where possible, else declared.
         format: Of the decoded image; empty when it is none.
         boxes_xyxy_px: float64[M, 4], only the sound ones.
@@ -46,7 +46,7 @@ class RecordFacts:
 
     source_id: str
     content: bytes
-    perceptual_hash: int | None
+    perceptual_hash: bytes
     size_px: tuple[int, int]
     format: str
     brightness: float | None

@@ -21,11 +21,13 @@ class Fault:
 
     Attributes:
         code: Of the catalogue.
+        boxes: Positions of the boxes concerned within their record.
     """
 
     code: str
     seen: str
     expected: str
+    boxes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

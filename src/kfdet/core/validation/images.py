@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kfdet.core.validation.findings import Fault
+from kfdet.core.validation.near_copies import NO_HASH, hash_image
 
 SMALL_SIDE_PX = 16
 STRIP_RATIO = 64
@@ -20,7 +21,6 @@ _ORIENTATION_TAG = 274
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
 _DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _USUAL_MODE = "RGB"
-_HASH_SIDE = 8
 
 DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
 
@@ -36,8 +36,8 @@ class ImageFacts:
         orientation: EXIF orientation; 1 when there is none.
         brightness: Mean grey level, 0 to 255; None when it can't be decoded.
         is_blank: All the pixels are of one grey level, or nearly.
-        perceptual_hash: 64 bits, each whether a pixel of the 9 x 8 grey thumbnail is darker than the
-            one to its right; None when it can't be decoded.
+        perceptual_hash: As `near_copies.hash_image` makes it; NO_HASH when the image is blank or
+            can't be decoded.
         problem, detail: Why the trainer would not decode it.
     """
 
@@ -48,7 +48,7 @@ class ImageFacts:
     orientation: int = 1
     brightness: float | None = None
     is_blank: bool = False
-    perceptual_hash: int | None = None
+    perceptual_hash: bytes = NO_HASH
     problem: DecodeProblem | None = None
     detail: str = ""
 
@@ -86,10 +86,7 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         return _with_problem(facts, "undecodable", str(failure) or type(failure).__name__)
     grey = _grey(image)
     low, high = grey.getextrema()
-    thumbnail = np.asarray(
-        grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16
-    )
-    bits = np.packbits(thumbnail[:, :-1] < thumbnail[:, 1:])
+    is_blank = _number(high) - _number(low) <= _BLANK_RANGE
     return ImageFacts(
         format=facts.format,
         width_px=facts.width_px,
@@ -97,8 +94,8 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         mode=facts.mode,
         orientation=_orientation(image),
         brightness=_mean(grey),
-        is_blank=_number(high) - _number(low) <= _BLANK_RANGE,
-        perceptual_hash=int.from_bytes(bits.tobytes(), "big"),
+        is_blank=is_blank,
+        perceptual_hash=NO_HASH if is_blank else hash_image(grey),
     )
 
 

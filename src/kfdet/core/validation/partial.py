@@ -10,12 +10,15 @@ from kfdet.core.validation.dataset_checks import (
     class_set_faults,
     identity_faults,
     label_map_faults,
+    near_copy_faults,
     split_faults,
 )
 from kfdet.core.validation.findings import FindingLog
 from kfdet.core.validation.shards import FileFacts, file_faults
 from kfdet.core.validation.tally import Identities, SplitTally
 from kfdet.schema.dataset import Split, SplitStatistics
+
+_BOXES_BINS = 50
 
 
 @dataclass(kw_only=True)
@@ -72,6 +75,8 @@ def whole_log(
     identities = {split: partial.identities for split, partial in partials.items()}
     for place, fault in identity_faults(identities):
         log.add(place, fault)
+    for place, fault in near_copy_faults(identities):
+        log.add(place, fault)
     return log
 
 
@@ -84,4 +89,11 @@ def statistics_of(
         partials: Split to all its shards, merged.
         names: Class id to name.
     """
-    return {split: partial.tally.statistics(names) for split, partial in partials.items()}
+    most = max(
+        (max(part.tally.boxes_per_image, default=0) for part in partials.values()), default=0
+    )
+    width = most // _BOXES_BINS + 1
+    return {
+        split: partial.tally.statistics(names, boxes_bin=width)
+        for split, partial in partials.items()
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from kfdet.core.detection_record import DetectionRecord
-from kfdet.core.validation.catalogue import BY_CODE
+from kfdet.core.validation.catalogue import CATALOGUE, SeverityOrOff
+from kfdet.core.validation.findings import Fault, FindingLog
 from kfdet.core.validation.partial import Partial
-from kfdet.schema.dataset import Finding, Findings, Split
+from kfdet.schema.dataset import Severity, Split
 
 SAMPLES_A_SPLIT = 6
 EXHIBITS_A_CODE = 2
@@ -22,14 +24,14 @@ class Sample:
 
     Attributes:
         file, record: Where it is.
-        finding: What is wrong with it; None for an ordinary sample.
+        fault: What is wrong with it; None for an ordinary sample.
     """
 
     split: Split
     file: str
     record: int
     content: DetectionRecord
-    finding: Finding | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Pick:
     file: str
     byte_offset: int
     record: int
-    finding: Finding | None = None
+    fault: Fault | None = None
 
 
 def ordinary(partials: Mapping[Split, Partial]) -> Iterator[Pick]:
@@ -58,25 +60,27 @@ def ordinary(partials: Mapping[Split, Partial]) -> Iterator[Pick]:
             )
 
 
-def conspicuous(findings: Findings) -> Iterator[Pick]:
+def conspicuous(log: FindingLog, severities: Mapping[str, SeverityOrOff]) -> Iterator[Pick]:
     """Yields the first images of each finding that a picture can show, worst first."""
-    shown: dict[str, int] = {}
-    for finding in findings.findings:
-        if (
-            BY_CODE[finding.code].group not in _VISIBLE
-            or finding.split is None
-            or finding.record is None
-            or finding.byte_offset is None
-            or shown.get(finding.code, 0) >= EXHIBITS_A_CODE
-        ):
-            continue
-        shown[finding.code] = shown.get(finding.code, 0) + 1
-        yield Pick(
-            split=finding.split,
-            file=finding.file,
-            byte_offset=finding.byte_offset,
-            record=finding.record,
-            finding=finding,
-        )
-        if sum(shown.values()) >= EXHIBITS:
-            return
+    rank = {severity: position for position, severity in enumerate(get_args(Severity))}
+    codes = [
+        check.code
+        for check in CATALOGUE
+        if check.group in _VISIBLE and severities[check.code] in rank
+    ]
+    codes.sort(key=lambda code: rank[severities[code]])
+    shown = 0
+    for code in codes:
+        for place, fault in log.first.get(code, [])[:EXHIBITS_A_CODE]:
+            if place.split is None or place.record is None or place.byte_offset is None:
+                continue
+            if shown == EXHIBITS:
+                return
+            shown += 1
+            yield Pick(
+                split=place.split,
+                file=place.file,
+                byte_offset=place.byte_offset,
+                record=place.record,
+                fault=fault,
+            )

@@ -14,12 +14,8 @@ from kfdet.core.validation.examine import CONTENT_BYTES, RecordFacts
 from kfdet.schema.dataset import ClassStatistics, Histogram, ImageSize, SplitStatistics
 
 # The same edges for every data set, so that histograms add up and compare.
-BOX_SIDE_EDGES_PX = (0.0, *(float(2 ** (power / 2)) for power in range(29)))
+BOX_SIDE_EDGES_PX = (0.0, *(float(2 ** (power / 4)) for power in range(57)))
 ASPECT_RATIO_EDGES = (0.0, *(float(2 ** (power / 4)) for power in range(-16, 17)), 1e6)
-BOXES_EDGES = (
-    *(float(count) for count in range(21)),
-    *(30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 1e6),
-)
 BRIGHTNESS_EDGES = tuple(float(level) for level in range(0, 257, 8))
 
 
@@ -47,6 +43,16 @@ class HistogramTally:
         )
 
 
+def _counts_histogram(counts: Mapping[int, int], *, width: int) -> Histogram:
+    """Returns a histogram of whole numbers from 0 on, in bins of equal width."""
+    bins = [0] * (max(counts, default=0) // width + 1)
+    for number, times in counts.items():
+        bins[number // width] += times
+    return Histogram(
+        edges=tuple(float(width * edge) for edge in range(len(bins) + 1)), counts=tuple(bins)
+    )
+
+
 @dataclass(kw_only=True)
 class SplitTally:
     """What the records of a split add up to. Merging shards in any grouping gives the same."""
@@ -65,7 +71,7 @@ class SplitTally:
     box_aspect_ratio: HistogramTally = field(
         default_factory=lambda: HistogramTally(ASPECT_RATIO_EDGES)
     )
-    boxes_per_image: HistogramTally = field(default_factory=lambda: HistogramTally(BOXES_EDGES))
+    boxes_per_image: Counter[int] = field(default_factory=Counter)
     brightness: HistogramTally = field(default_factory=lambda: HistogramTally(BRIGHTNESS_EDGES))
 
     def add(self, facts: RecordFacts) -> None:
@@ -83,7 +89,7 @@ class SplitTally:
         sides = facts.boxes_xyxy_px[:, 2:] - facts.boxes_xyxy_px[:, :2]
         self.box_side_px.add(np.sqrt(sides[:, 0] * sides[:, 1]))
         self.box_aspect_ratio.add(sides[:, 0] / sides[:, 1])
-        self.boxes_per_image.add(np.array([facts.num_boxes], dtype=np.float64))
+        self.boxes_per_image[facts.num_boxes] += 1
         if facts.brightness is not None:
             self.brightness.add(np.array([facts.brightness], dtype=np.float64))
 
@@ -100,14 +106,15 @@ class SplitTally:
         self.formats.update(other.formats)
         self.box_side_px.merge(other.box_side_px)
         self.box_aspect_ratio.merge(other.box_aspect_ratio)
-        self.boxes_per_image.merge(other.boxes_per_image)
+        self.boxes_per_image.update(other.boxes_per_image)
         self.brightness.merge(other.brightness)
 
-    def statistics(self, names: Mapping[int, str]) -> SplitStatistics:
+    def statistics(self, names: Mapping[int, str], *, boxes_bin: int = 1) -> SplitStatistics:
         """Returns the schema's form.
 
         Args:
             names: Class id to name; ids beyond it, which only faulty data have, follow unnamed.
+            boxes_bin: Width of the bins of the histogram of boxes an image.
         """
         beyond = sorted(set(self.class_boxes) - set(names))
         return SplitStatistics(
@@ -133,26 +140,26 @@ class SplitTally:
             formats=dict(sorted(self.formats.items())),
             box_side_px=self.box_side_px.histogram(),
             box_aspect_ratio=self.box_aspect_ratio.histogram(),
-            boxes_per_image=self.boxes_per_image.histogram(),
+            boxes_per_image=_counts_histogram(self.boxes_per_image, width=boxes_bin),
             brightness=self.brightness.histogram(),
         )
 
 
 @dataclass(kw_only=True)
 class Identities:
-    """What tells images apart, in columns: about 100 bytes an image.
+    """What tells images apart, in columns: about 150 bytes an image.
 
     Attributes:
         files: (file, number of images) for each shard, in order.
         contents: First bytes of each image's SHA-256, one after another.
-        hashes: Perceptual hashes; 0 where there is none.
+        hashes: Perceptual hashes, one after another.
         records, offsets: Index of the record within its file, and its byte.
     """
 
     files: list[tuple[str, int]] = field(default_factory=list)
     source_ids: list[str] = field(default_factory=list)
     contents: bytearray = field(default_factory=bytearray)
-    hashes: array[int] = field(default_factory=lambda: array("Q"))
+    hashes: bytearray = field(default_factory=bytearray)
     records: array[int] = field(default_factory=lambda: array("Q"))
     offsets: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -166,7 +173,7 @@ class Identities:
             self.files.append((file, 1))
         self.source_ids.append(facts.source_id)
         self.contents += facts.content
-        self.hashes.append(facts.perceptual_hash or 0)
+        self.hashes += facts.perceptual_hash
         self.records.append(record)
         self.offsets.append(byte_offset)
 
