@@ -1,0 +1,87 @@
+import re
+
+import pytest
+from evaluation_cases import digest, label_map, random_data
+from PIL import Image
+
+from kfdet.core.coco import canonical, class_metrics, evaluate
+from kfdet.core.diagnosis import diagnose
+from kfdet.report.evaluation import Example, Galleries, evaluation_page, example_boxes
+from kfdet.schema.metrics import Metrics
+
+NOTHING = Galleries(misses=(), false_alarms=(), typical=())
+
+
+def evaluated(data, labels):
+    data = canonical(data)
+    evaluation = evaluate(data, label_map=labels)
+    document = Metrics(
+        engine=evaluation.engine,
+        engine_version=evaluation.engine_version,
+        split="test",
+        split_digest=digest("test"),
+        checkpoint_digest=digest("a"),
+        images=len(data.images),
+        boxes=int((~data.ground_truth.is_crowd).sum()),
+        detections=len(data.detections),
+        shards=2,
+        overall=evaluation.overall,
+        classes=class_metrics(evaluation, data, label_map=labels),
+    )
+    return document, diagnose(data, evaluation, label_map=labels)
+
+
+@pytest.fixture(scope="module")
+def page():
+    labels = label_map("circle", "square", "triangle")
+    document, diagnosis = evaluated(random_data(1, images=30), labels)
+    example = Example(row=3, image=Image.new("RGB", (300, 300), "green"))
+    galleries = Galleries(misses=(example,), false_alarms=(example,), typical=())
+    return document, diagnosis, evaluation_page(document, diagnosis, galleries)
+
+
+def test_the_page_shows_the_twelve_numbers_in_words(page):
+    document, _, html = page
+    for label in ("Average precision", "AP50", "Recall, 100 boxes", "Recall, large"):
+        assert label in html
+    assert f"{document.overall.ap:.3f}" in html
+
+
+def test_the_page_has_its_sections_and_only_galleries_with_pictures(page):
+    titles = re.findall(r"<h2>(.*?)</h2>", page[2])
+    assert titles == [
+        "What stands out", "Classes", "Precision and recall", "Score threshold", "Errors",
+        "Confusion", "Misses", "False alarms", "Evidence",
+    ]  # fmt: skip
+
+
+def test_the_page_loads_nothing_from_elsewhere(page):
+    assert not re.search(r'(src|href)="(?!data:|#)', page[2])
+
+
+def test_a_picture_shows_every_hit_and_miss_of_its_image(page):
+    _, diagnosis, _ = page
+    found, image_id = diagnosis.outcomes, diagnosis.data.images.image_id[3]
+    boxes = [box.kind for box in example_boxes(diagnosis, 3)]
+    mine = diagnosis.data.detections.image_id == image_id
+    assert boxes.count("hit") == (found.hit & mine).sum()
+    assert boxes.count("false_alarm") == min(12, (found.false_alarm & mine).sum())
+    truth = diagnosis.data.ground_truth.image_id == image_id
+    assert boxes.count("miss") == (found.miss & truth).sum()
+
+
+def test_names_are_text(page):
+    labels = label_map("<script>alert(1)</script>", "a&b")
+    document, diagnosis = evaluated(random_data(1, classes=2, unlisted_class=False), labels)
+    html = evaluation_page(document, diagnosis, NOTHING)
+    assert "<script>alert" not in html
+    assert "a&amp;b" in html
+
+
+def test_many_classes_are_listed_and_only_the_weakest_drawn():
+    labels = label_map(*(f"class-{i:02d}" for i in range(60)))
+    document, diagnosis = evaluated(random_data(1, images=60, classes=60), labels)
+    html = evaluation_page(document, diagnosis, NOTHING)
+    assert all(f"class-{i:02d}" in html for i in range(60))
+    assert "Shown are the weakest classes" in html
+    assert len(html) < 400_000
