@@ -146,7 +146,7 @@ def findings_reference() -> str:
 
     rows = "\n".join(
         f"| `{check.code}` | {check.severity} | {check.what} | {check.why} | {check.remedy} |"
-        for check in CATALOGUE.values()
+        for check in CATALOGUE
     )
     return (
         "# Findings\n\nWhat `kfdet validate` looks for. An error stops the pipeline before "

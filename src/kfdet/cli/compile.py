@@ -16,10 +16,10 @@ from kfdet.storage.run_config import read_run_config
 def compile_verb(arguments: argparse.Namespace) -> None:
     """Writes the compiled pipeline and, with a configuration, its parameters."""
     output = Path(arguments.output)
-    compile_pipeline(output)
+    config = read_run_config(Path(arguments.config)) if arguments.config else None
+    compile_pipeline(output, resources=config.resources if config else None)
     parameters = None
-    if arguments.config:
-        config = read_run_config(Path(arguments.config))
+    if config:
         parameters = output.with_suffix(".parameters.json")
         values = pipeline_arguments(
             config,

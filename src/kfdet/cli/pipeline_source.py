@@ -12,7 +12,7 @@ from typing import Any
 
 import kfdet
 from kfdet.errors import StorageError
-from kfdet.schema.run_config import RunConfig, TaskResources
+from kfdet.schema.run_config import ResourcesConfig, RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.dataset import with_absolute_paths
 
@@ -32,8 +32,12 @@ def source_root() -> Path:
     )
 
 
-def compile_pipeline(target: Path) -> None:
+def compile_pipeline(target: Path, *, resources: ResourcesConfig | None = None) -> None:
     """Compiles the pipeline to YAML.
+
+    Args:
+        target: The file to write.
+        resources: Requests of the tasks on a cluster; the defaults when absent.
 
     Raises:
         StorageError: The file can't be written.
@@ -47,7 +51,8 @@ def compile_pipeline(target: Path) -> None:
 
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        compiler.Compiler().compile(detection_training, str(target))
+        pipeline = detection_training(resources or ResourcesConfig())
+        compiler.Compiler().compile(pipeline, str(target))
 
 
 def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) -> dict[str, Any]:
@@ -75,15 +80,4 @@ def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) 
         "evaluation_batch_size": config.evaluation.batch_size,
         "engine": config.evaluation.engine,
         "select_metric": config.evaluation.select_metric,
-        **_resources("light", config.resources.light),
-        **_resources("train", config.resources.train),
-        **_resources("inference", config.resources.inference),
     }
-
-
-def _resources(task: str, resources: TaskResources) -> dict[str, Any]:
-    requests: dict[str, Any] = {f"{task}_cpu": resources.cpu, f"{task}_memory": resources.memory}
-    if task != "light":
-        requests[f"{task}_gpu_type"] = resources.gpu_type
-        requests[f"{task}_gpus"] = resources.gpus
-    return requests

@@ -82,7 +82,7 @@ def _run(
         for path in (folder.events, folder.tasks):
             path.write_text("")
         write_text(folder.config, dump_yaml(config))
-    compile_pipeline(folder.pipeline)
+    compile_pipeline(folder.pipeline, resources=config.resources)
     request = PipelineRequest(
         pipeline=str(folder.pipeline),
         arguments=pipeline_arguments(

@@ -1,0 +1,280 @@
+"""Real runs of the compiled pipeline on one machine: a fail, a pass, and what the cache makes of a change.
+
+The runs share one folder and so one trained model; each test is one step of the story, in order.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kfdet.schema.run_record import RunRecord
+from kfdet.storage.documents import read_document
+
+pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
+
+KFDET = [sys.executable, "-m", "kfdet.cli.main"]
+
+
+def kfdet(*arguments, folder, check=True):
+    done = subprocess.run(
+        [*KFDET, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=600
+    )
+    if check and done.returncode:
+        raise AssertionError(f"kfdet {arguments} ended with {done.returncode}:\n{done.stderr}")
+    return done
+
+
+def configuration(at_least):
+    return {
+        "name": "tiny",
+        "dataset": {
+            "label_map": "data/label_map.pbtxt",
+            **{split: f"data/{split}-*.tfrecord" for split in ("train", "val", "test")},
+        },
+        "detector": {
+            "input_size": [64, 64],
+            "backbone": {"model_id": 10, "depth_multiplier": 0.25},
+            "min_level": 3,
+            "max_level": 5,
+            "fpn_filters": 32,
+            "head_convs": 1,
+            "head_filters": 32,
+            "anchors": {"aspect_ratios": [1.0], "num_scales": 2, "size": 3},
+        },
+        "training": {
+            "steps": 40,
+            "batch_size": 8,
+            "checkpoint_every": 20,
+            "learning_rate": {"warmup_steps": 10},
+        },
+        "gate": {"rules": [{"metric": "ar_100", "at_least": at_least}]},
+        "export": {"parity": {"images": 8}},
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    kfdet("data", "synth", "--out", "data", "--train", 48, "--val", 12, "--test", 12, folder=folder)
+    for name, at_least in (("strict", 1.0), ("lenient", 0.0)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(configuration(at_least)))
+    return folder
+
+
+def statuses(record):
+    return {stage.stage: stage.status for stage in record.stages}
+
+
+def run(folder, config, *arguments, check=True):
+    done = kfdet("run", config, "--out", "out", *arguments, folder=folder, check=check)
+    return read_document(RunRecord, folder / "out" / "run.json"), done
+
+
+EVALUATED = ("validate", "render", "train", "select", "evaluate", "merge")
+
+
+def test_a_threshold_that_is_not_met_ends_in_fail_with_a_report_and_no_export(folder):
+    record, done = run(folder, "strict.yaml")
+    assert record.verdict == "fail"
+    assert statuses(record) == {
+        **dict.fromkeys((*EVALUATED, "gate"), "done"),
+        "export": "skipped",
+        "publish": "skipped",
+    }
+    assert any("ar_100" in reason for reason in record.reasons)
+    assert not list(folder.rglob("saved_model.pb"))
+    assert not (folder / "registry").exists()
+    reports = {stage.stage: stage.report for stage in record.stages if stage.report}
+    assert set(reports) >= {"validate", "render", "train", "select", "merge", "gate"}
+    index = (folder / "out" / "index.html").read_text()
+    for report in reports.values():
+        assert (folder / "out" / report).read_text().startswith("<!doctype html>")
+        assert f'href="{report}"' in index
+    assert "fail" in done.stdout
+
+
+def test_the_exit_code_tells_only_when_asked(folder):
+    _, done = run(folder, "strict.yaml", "--exit-code", check=False)
+    assert done.returncode == 20
+
+
+def test_an_equal_run_is_taken_from_the_cache_and_a_lower_threshold_passes(folder):
+    record, _ = run(folder, "lenient.yaml")
+    assert statuses(record) == {
+        **dict.fromkeys(EVALUATED, "cached"),
+        **dict.fromkeys(("gate", "export", "publish"), "done"),
+    }
+    assert record.verdict == "pass"
+    assert record.published_version == 1
+    champion = json.loads((folder / "registry" / "tiny" / "champion.json").read_text())
+    assert champion["version"] == 1
+    version = folder / "registry" / "tiny" / "versions" / "000001"
+    assert (version / "saved_model" / "saved_model.pb").is_file()
+    events = list((folder / "out" / "models").rglob("events.out.tfevents.*"))
+    assert events, "the TensorBoard event files are kept"
+
+
+def test_the_published_model_predicts_in_both_forms(folder):
+    from PIL import Image
+
+    from kfdet.core.detection_record import parse_record
+    from kfdet.storage.records import read_record_at
+
+    shard = next((folder / "data").glob("test-00000-*"))
+    record = parse_record(read_record_at(shard, 0))
+    (folder / "image.jpg").write_bytes(record.encoded)
+    version = folder / "registry" / "tiny" / "versions" / "000001"
+    done = kfdet(
+        "predict",
+        version,
+        "image.jpg",
+        "--raw",
+        "--plot",
+        "out.png",
+        "--min-score",
+        0,
+        folder=folder,
+    )
+    answer = json.loads(done.stdout)
+    assert len(answer["detection_boxes"]) == len(answer["detection_scores"]) > 0
+    assert len(answer["detection_classes"]) == len(answer["detection_scores"])
+    for y1, x1, y2, x2 in answer["detection_boxes"]:
+        assert y1 <= y2
+        assert x1 <= x2
+    assert Image.open(folder / "out.png").size[0] > 0
+
+
+def test_publishing_the_champion_again_adds_no_version(folder):
+    record, _ = run(folder, "lenient.yaml")
+    assert statuses(record)["export"] == "cached"
+    assert record.verdict == "pass"
+    assert record.published_version == 1
+    assert len(list((folder / "registry" / "tiny" / "versions").iterdir())) == 1
+
+
+def test_changed_evaluation_runs_again_what_depends_on_it(folder):
+    record, _ = run(folder, "lenient.yaml", "--set", "evaluation.shards=3")
+    status = statuses(record)
+    assert all(status[stage] == "cached" for stage in ("validate", "render", "train", "select"))
+    assert status["evaluate"] == "done"
+    assert status["merge"] == "done"
+    assert record.verdict == "pass"
+
+
+def test_runs_are_compared_side_by_side(folder):
+    import shutil
+
+    shutil.copytree(folder / "out", folder / "other", ignore=shutil.ignore_patterns("models"))
+    done = kfdet("compare", "out", "other", "--html", "compare.html", folder=folder)
+    assert "ap50" in done.stdout
+    assert (folder / "compare.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_corrupt_record_stops_the_run_before_a_step_of_training(folder):
+    shard = next((folder / "data").glob("train-00000-*"))
+    content = bytearray(shard.read_bytes())
+    content[200] ^= 0xFF
+    shard.write_bytes(content)
+    record, done = run(folder, "lenient.yaml", check=False)
+    assert done.returncode == 10
+    assert shard.name in done.stderr
+    assert "Traceback" not in done.stderr
+    status = statuses(record)
+    assert status["validate"] == "failed"
+    assert status["train"] == "skipped"
+    assert (folder / "out" / "reports" / "validate.html").is_file()
+    assert record.verdict is None
+
+
+def test_an_interrupted_training_is_resumed(folder):
+    kfdet(
+        "data",
+        "synth",
+        "--out",
+        "data",
+        "--train",
+        48,
+        "--val",
+        12,
+        "--test",
+        12,
+        "--seed",
+        5,
+        folder=folder,
+    )
+    events = folder / "out" / "logs" / "events.jsonl"
+    events.write_text("")
+    steps = "training.steps=4000"
+    process = subprocess.Popen(
+        [*KFDET, "run", "lenient.yaml", "--out", "out", "--set", steps], cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and '"unit": "steps"' not in events.read_text():
+        assert process.poll() is None
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 130
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    record = read_document(RunRecord, folder / "out" / "run.json")
+    assert record.error is not None
+    assert record.verdict is None
+    checkpoints = sorted(
+        (folder / "out" / "models").rglob("*.index"), key=lambda p: p.stat().st_mtime
+    )
+    saved = int(checkpoints[-1].stem.rsplit("-", 1)[1])
+    assert 0 < saved < 4000
+
+    process = subprocess.Popen(
+        [*KFDET, "run", "lenient.yaml", "--out", "out", "--set", steps], cwd=folder,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    first = None
+    while first is None and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.2)
+        told = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
+        first = next((e["done"] for e in told if e.get("unit") == "steps"), None)
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=180)
+    assert first is not None
+    assert first > saved
+
+
+def test_a_folder_that_is_in_use_is_refused(folder):
+    import fcntl
+
+    with open(folder / "out" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = kfdet("run", "lenient.yaml", "--out", "out", folder=folder, check=False)
+    assert done.returncode == 2
+    assert "another run works in this folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "words"),
+    [
+        ("dataset.train=data/none-*.tfrecord", 10, 'no file matches "data/none-*.tfrecord"'),
+        ("dataset.label_map=data/none.pbtxt", 10, "none.pbtxt"),
+        ("training.stepz=3", 11, 'Did you mean "steps"?'),
+        ("gate.rules.0.class_name=squirrel", 11, 'no class is called "squirrel"'),
+    ],
+)
+def test_a_mistake_is_answered_before_anything_runs(folder, override, code, words):
+    done = kfdet(
+        "run", "lenient.yaml", "--out", "never", "--set", override, folder=folder, check=False
+    )
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path(folder, "never").rglob("manifest*"))
