@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 from kfdet.report.wording import compact, tick_labels
 
-_SMALLEST = 1e-290
+# Below, differences of floats lose their digits.
+SMALLEST = 1e-290
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,10 @@ def nice_ticks(low: float, high: float, *, wanted: int) -> list[float]:
 
 def nice_range(low: float, high: float, *, wanted: int) -> tuple[float, float]:
     """Returns a range that holds [low, high] and ends on ticks; never an empty one."""
-    if high / 2 - low / 2 <= max(abs(low), abs(high), _SMALLEST) * 1e-9:
+    if high / 2 - low / 2 <= max(abs(low), abs(high), SMALLEST) * 1e-9:
         reach = abs(low) * 0.1 or 1.0
-        low, high = (min(low, 0.0), high + reach) if 0 <= low <= 1 else (low - reach, high + reach)
+        low, high = (0.0, high + reach) if 0 <= low <= 1 else (low - reach, high + reach)
+        low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)
     step = _nice_step(low, high, wanted)
     outer = (
         _clean(math.floor(low / step + 1e-9) * step),
@@ -72,13 +75,15 @@ def data_range(low: float, high: float) -> tuple[float, float]:
 
 
 def log_range(low: float, high: float) -> tuple[float, float]:
-    """Returns a range for a logarithmic axis with some air around positive values."""
-    return (low / 1.15, high * 1.15) if high / low > 1.5 else (low / 2, high * 2)
+    """Returns a range for a logarithmic axis with some air around values above SMALLEST."""
+    air = 1.15 if high / low > 1.5 else 2.0
+    return low / air, min(high * air, sys.float_info.max)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Returns powers of ten within [low, high], with 2 and 5 between where there is room for them."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    # 10^308 times 2 is no float.
+    first, last = math.floor(math.log10(low)), min(307, math.ceil(math.log10(high)))
     factors: tuple[int, ...] = (1, 2, 5) if last - first <= 3 else (1,)
     stride = max(1, round((last - first) / 6))
     values = [f * 10.0**e for e in range(first, last + 1, stride) for f in factors]

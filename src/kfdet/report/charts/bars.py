@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kfdet.report.charts.frame import (
     BOTTOM,
@@ -27,12 +28,14 @@ from kfdet.report.markup import Html, tag
 from kfdet.report.scales import Scale, nice_range
 from kfdet.report.wording import EN_DASH, fixed, number
 
+Name = TypeVar("Name", bound=str)
+
 _WIDEST_BAR = 46.0
 
 
 def bar_chart(
     labels: Sequence[str],
-    groups: Mapping[str, Sequence[float | None]],
+    groups: Mapping[Name, Sequence[float | None]],
     *,
     title: str,
     y_label: str,
@@ -61,7 +64,9 @@ def bar_chart(
     if not known:
         return nothing(title)
     bars = _Bars(
-        labels, groups, *(y_range or nice_range(min(0.0, *known), max(0.0, *known), wanted=5))
+        labels,
+        {str(name): values for name, values in groups.items()},
+        *(y_range or nice_range(min(0.0, *known), max(0.0, *known), wanted=5)),
     )
     room = (WIDTH - 60) / len(labels)
     sideways = horizontal or max(map(text_px, labels)) > room * 2.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kfdet.report.charts.frame import (
     FLOOR,
@@ -27,9 +28,11 @@ from kfdet.report.scales import Scale, data_range, nice_range
 from kfdet.report.wording import number
 from kfdet.schema.dataset import Histogram
 
+Name = TypeVar("Name", bound=str)
+
 
 def histogram_chart(
-    histograms: Mapping[str, Histogram],
+    histograms: Mapping[Name, Histogram],
     *,
     title: str,
     x_label: str,

@@ -26,7 +26,7 @@ from kfdet.report.charts.frame import (
     y_axis,
 )
 from kfdet.report.markup import Html, tag
-from kfdet.report.scales import Scale, data_range, log_range, nice_range
+from kfdet.report.scales import SMALLEST, Scale, data_range, log_range, nice_range
 from kfdet.report.wording import number
 
 _MAX_POINTS = 500
@@ -117,7 +117,7 @@ def _drawable(series: Series, *, log: bool) -> Series:
     """Returns the series without values that have no place, and with as many points as pixels show."""
     points = list(zip(series.x, series.y, strict=True))
     if log:
-        points = [(x, y if y is not None and y > 0 else None) for x, y in points]
+        points = [(x, y if y is not None and y > SMALLEST else None) for x, y in points]
     if len(points) > _MAX_POINTS:
         points = _thinned(points)
     return Series(series.name, [x for x, _ in points], [y for _, y in points])
