@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from evaluation_cases import digest, of_images, random_data, shard_result, split_manifest
 
+from kfdet.core.coco import EvaluationData
 from kfdet.core.completeness import Shard, check_complete, image_ids_of_shard
 from kfdet.errors import ArtifactError
 
-SPLIT = split_manifest([3, 2, 0, 4])
 DATA = random_data(1, images=9)
+SPLIT = split_manifest([3, 2, 0, 4], boxes=len(DATA.ground_truth))
 
 
 def shard(k: int, n: int, *, images: list[int] | None = None, **changes: object) -> Shard:
@@ -102,3 +103,15 @@ def test_absent_images_are_counted_and_placed():
 def test_images_of_another_shard_are_refused():
     with pytest.raises(ArtifactError, match="shard 0 has 1 images of other shards, first 8"):
         check(shard(0, 2, images=[0, 1, 2, 8]), shard(1, 2))
+
+
+def test_lost_ground_truth_is_noticed():
+    whole = shard(0, 1)
+    data = EvaluationData(
+        images=DATA.images,
+        ground_truth=of_images(DATA, range(8)).ground_truth,
+        detections=DATA.detections,
+    )
+    assert len(data.ground_truth) < len(DATA.ground_truth)
+    with pytest.raises(ArtifactError, match="ground truth boxes; expected"):
+        check(Shard(where="shard-0", result=whole.result, data=data))

@@ -56,9 +56,11 @@ print(json.dumps(sorted(sys.modules)))
     [("merge", "hotcoco"), ("merge", "pycocotools"), ("gate", ""), ("publish", "")],
 )
 def test_a_light_stage_imports_nothing_heavy(tmp_path, stage, engine):
-    write_shard(tmp_path / "shard", random_data(0, images=7))
+    data = random_data(0, images=7)
+    write_shard(tmp_path / "shard", data)
+    split = split_manifest([7], boxes=len(data.ground_truth))
     labels = label_map("circle", "square", "triangle")
-    write_document(tmp_path / "manifest.json", manifest(split_manifest([7]), labels))
+    write_document(tmp_path / "manifest.json", manifest(split, labels))
     measured = metrics(statistics(0.5), checkpoint=digest("a"))
     write_document(tmp_path / "metrics.json", measured)
     write_document(tmp_path / "decision.json", decide(measured, policy=POLICY, champion=None))

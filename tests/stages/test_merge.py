@@ -21,7 +21,7 @@ from kfdet.storage.documents import read_document, write_document
 
 LABELS = label_map("circle", "square", "triangle")
 DATA = random_data(11, images=14)
-SPLIT = split_manifest([2] * 7)
+SPLIT = split_manifest([2] * 7, boxes=len(DATA.ground_truth))
 
 
 def shards_of(folder, total, data=DATA, **changes):
@@ -33,8 +33,8 @@ def shards_of(folder, total, data=DATA, **changes):
     return paths
 
 
-def run(folder, shards, engine="hotcoco"):
-    write_document(folder / "manifest.json", manifest(SPLIT, LABELS))
+def run(folder, shards, engine="hotcoco", split=SPLIT):
+    write_document(folder / "manifest.json", manifest(split, LABELS))
     return merge.run(
         shards=shards,
         manifest=folder / "manifest.json",
@@ -119,7 +119,8 @@ def test_a_report_is_written_whatever_is_missing(tmp_path, blind):
         ground_truth=DATA.ground_truth if blind == "detections" else nothing.ground_truth,
         detections=DATA.detections if blind == "ground_truth" else nothing.detections,
     )
-    result = run(tmp_path, shards_of(tmp_path, 2, data))
+    split = split_manifest([2] * 7, boxes=len(data.ground_truth))
+    result = run(tmp_path, shards_of(tmp_path, 2, data), split=split)
     page = (tmp_path / "report.html").read_text()
     if blind == "detections":
         assert result.overall.ap == 0.0

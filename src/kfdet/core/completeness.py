@@ -60,7 +60,8 @@ def check_complete(
 
     Raises:
         ArtifactError: Names the shard: missing, doubled, of another split, of another model, cut
-            into another number of shards, or with images absent or foreign.
+            into another number of shards, or with images absent or foreign; or there is more or
+            less ground truth than the manifest counts.
     """
     if not shards:
         raise ArtifactError("there are no shards", expected="one folder for each evaluate task")
@@ -70,6 +71,13 @@ def check_complete(
     _check_numbers(ordered)
     for shard in ordered:
         _check_images(shard, manifest)
+    boxes = sum(len(shard.data.ground_truth) for shard in ordered)
+    if boxes != manifest.boxes:
+        raise ArtifactError(
+            f"the shards hold {boxes:,} ground truth boxes",
+            expected=f"{manifest.boxes:,}, as the manifest says",
+            remedy="Run evaluate again: some ground truth was lost or doubled.",
+        )
     return ordered
 
 

@@ -35,7 +35,7 @@ from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import Metrics
 from kfdet.storage.atomic import explain_os_errors, write_text
 from kfdet.storage.documents import read_document, write_document
-from kfdet.storage.files import digest_of_digests
+from kfdet.storage.exports import content_digest
 
 CHAMPION_FILE = "champion.json"
 VERSION_FILE = "version.json"
@@ -303,9 +303,7 @@ def copy_export(folder: Path, export: ExportManifest, *, to: Path) -> None:
         ArtifactError: A file is missing or differs, has a path that leads out of the folder, or the
             list as a whole is not what `content_digest` says.
     """
-    if digest_of_digests((file.path, file.sha256) for file in export.files) != (
-        export.content_digest
-    ):
+    if content_digest(export.files) != export.content_digest:
         raise ArtifactError(
             "content_digest is not that of its files",
             where=str(folder / EXPORT_FILE),
