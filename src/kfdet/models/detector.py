@@ -44,10 +44,6 @@ class Detector:
         """The variables that a checkpoint fills and an export holds."""
         return list(self._model.variables)
 
-    @property
-    def parameters(self) -> int:
-        return int(self._model.count_params())
-
     def restore(self, prefix: str) -> None:
         """Fills the model with a checkpoint's weights.
 

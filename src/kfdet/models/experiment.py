@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,10 +60,11 @@ def count_parameters(config: ExperimentConfig) -> int:
         ConfigError: The model can't be built of these parts.
     """
     try:
-        return int(RetinaNetTask(config.task).build_model().count_params())
+        model = RetinaNetTask(config.task).build_model()
     except (KeyError, TypeError, ValueError) as failure:
         reason = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
         raise ConfigError(f"the model can't be built: {reason}", where="detector") from failure
+    return sum(math.prod(weight.shape) for weight in model.variables)
 
 
 def to_yaml(config: ExperimentConfig) -> str:

@@ -23,7 +23,7 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import number
+from kfdet.report.wording import number, plural
 from kfdet.schema.dataset import Finding, Histogram, SplitStatistics, Statistics
 from kfdet.schema.run_config import DetectorConfig, TrainingConfig
 from kfdet.schema.training import ResolvedExperiment
@@ -55,7 +55,7 @@ def experiment_page(
     return page(
         title=f"Experiment: {experiment.experiment}",
         subtitle=f"{len(experiment.label_map.classes)} classes, digest {experiment.fingerprint()[:16]}",
-        status=(f"{warnings} warnings", "warn") if warnings else ("no doubts", "good"),
+        status=(plural(warnings, "warning"), "warn") if warnings else ("no doubts", "good"),
         tiles=[
             Tile(label="Input", value=f"{height} x {width}", hint="height x width, px"),
             Tile(label="Weights", value=f"{parameters:,}"),
