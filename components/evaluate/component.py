@@ -10,9 +10,8 @@ def evaluate(
     shard: int,
     num_shards: int,
     split: str,
-    checkpoint: str,
-    checkpoint_digest: str,
     batch_size: int,
+    selected: Input[Artifact],
     experiment: Input[Artifact],
     manifest: Input[Artifact],
     detections: Output[Artifact],
@@ -24,9 +23,8 @@ def evaluate(
         shard: k, from zero.
         num_shards: n; shard k takes the files [k::n] of the split.
         split: train, val or test.
-        checkpoint: Prefix of the checkpoint's files.
-        checkpoint_digest: Digest of its bytes.
         batch_size: Images a step of inference; no detection depends on it.
+        selected: The checkpoint: step, place and digest.
         experiment: The rendered experiment.
         manifest: Manifest of the validated data.
         detections: Folder with detections, ground truth and images, as Parquet.
@@ -35,15 +33,18 @@ def evaluate(
     from pathlib import Path
 
     from kfdet.progress import Progress
+    from kfdet.schema.training import SelectedCheckpoint
     from kfdet.stages import evaluate as stage
+    from kfdet.storage.documents import read_document
     from kfdet.storage.scalars import write_scalars
 
     with Progress.from_environment("evaluate") as progress:
+        checkpoint = read_document(SelectedCheckpoint, selected.path).checkpoint
         result = stage.run(
             experiment=Path(experiment.path),
             manifest=Path(manifest.path),
-            checkpoint=checkpoint,
-            checkpoint_digest=checkpoint_digest,
+            checkpoint=checkpoint.uri,
+            checkpoint_digest=checkpoint.digest,
             split=split,
             shard=shard,
             num_shards=num_shards,

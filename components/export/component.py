@@ -9,11 +9,9 @@ from components._component import tensorflow_component
 
 @tensorflow_component
 def export(
-    checkpoint: str,
-    checkpoint_digest: str,
-    checkpoint_step: int,
     parity: str,
     export_root: str,
+    selected: Input[Artifact],
     experiment: Input[Artifact],
     manifest: Input[Artifact],
     export_manifest: Output[Artifact],
@@ -23,11 +21,9 @@ def export(
     """Writes a SavedModel with labels and manifest; a difference from the checkpoint is an error.
 
     Args:
-        checkpoint: Prefix of the checkpoint's files.
-        checkpoint_digest: Digest of its bytes.
-        checkpoint_step: Its step.
         parity: The section `export.parity` of the run configuration, as JSON.
         export_root: Folder of exports: a path or a mounted volume.
+        selected: The checkpoint: step, place and digest.
         experiment: The rendered experiment.
         manifest: Manifest of the validated data; its test images are compared.
         export_manifest: Files with digests, signatures, labels and the parity proof.
@@ -43,16 +39,19 @@ def export(
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
     from kfdet.schema.run_config import ParityConfig
+    from kfdet.schema.training import SelectedCheckpoint
     from kfdet.stages import export as stage
+    from kfdet.storage.documents import read_document
     from kfdet.storage.scalars import write_scalars
 
     with Progress.from_environment("export") as progress:
+        checkpoint = read_document(SelectedCheckpoint, selected.path).checkpoint
         result = stage.run(
             experiment=Path(experiment.path),
             manifest=Path(manifest.path),
-            checkpoint=checkpoint,
-            checkpoint_digest=checkpoint_digest,
-            checkpoint_step=checkpoint_step,
+            checkpoint=checkpoint.uri,
+            checkpoint_digest=checkpoint.digest,
+            checkpoint_step=checkpoint.step,
             parity=parse_json(ParityConfig, parity, where="export.parity"),
             export_root=export_root,
             export_manifest=Path(export_manifest.path),

@@ -15,6 +15,7 @@ def select(
     experiment: Input[Artifact],
     manifest: Input[Artifact],
     summary: Input[Artifact],
+    selected: Output[Artifact],
     ledger: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
@@ -30,6 +31,7 @@ def select(
         experiment: The rendered experiment.
         manifest: Manifest of the validated data.
         summary: Summary of the training.
+        selected: The best checkpoint: step, place and digest.
         ledger: Every checkpoint with its val metrics, and the best one.
         metrics: The best checkpoint's step and val metrics.
         report: Loss and learning-rate curves, checkpoints with their val metrics.
@@ -42,7 +44,9 @@ def select(
     from pathlib import Path
 
     from kfdet.progress import Progress
+    from kfdet.schema.training import CheckpointRef, SelectedCheckpoint
     from kfdet.stages import select as stage
+    from kfdet.storage.documents import write_document
     from kfdet.storage.scalars import write_scalars
 
     with Progress.from_environment("select") as progress:
@@ -57,5 +61,9 @@ def select(
             report=Path(report.path),
             progress=progress,
         )
+        best = CheckpointRef(
+            step=result.checkpoint_step, uri=result.checkpoint, digest=result.checkpoint_digest
+        )
+        write_document(Path(selected.path), SelectedCheckpoint(checkpoint=best))
         write_scalars(metrics, checkpoint_step=result.checkpoint_step, value=result.value)
     return (result.checkpoint, result.checkpoint_digest, result.checkpoint_step)

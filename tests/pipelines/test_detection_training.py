@@ -71,6 +71,13 @@ def test_a_loop_item_is_an_index_and_not_a_list_of_files(spec):
     assert [item.number_value for item in default.list_value.values] == [0, 1]
 
 
+def test_no_output_parameter_is_passed_into_a_loop(spec):
+    """kfp.local 2.17 puts the loop's item in its place, silently."""
+    (loop,) = [t for t in spec.root.dag.tasks.values() if t.HasField("parameter_iterator")]
+    kinds = {value.WhichOneof("kind") for value in loop.inputs.parameters.values()}
+    assert kinds == {"component_input_parameter"}
+
+
 def test_every_task_states_its_resources(documents):
     for name, executor in documents[0]["deploymentSpec"]["executors"].items():
         resources = executor["container"]["resources"]

@@ -88,6 +88,12 @@ class LedgerEntry(Schema):
     evaluation_time_s: float
 
 
+class SelectedCheckpoint(Document):
+    """The checkpoint that is evaluated, gated and exported."""
+
+    checkpoint: CheckpointRef
+
+
 class Ledger(Document):
     """One entry for every checkpoint, in ascending order of step.
 
