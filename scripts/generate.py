@@ -24,7 +24,8 @@ os.environ["COLUMNS"] = "100"
 
 REMEDY = "make generate"
 STAGES = (
-    "validate", "render", "train", "select", "evaluate", "merge", "gate", "export", "publish",
+    "fingerprint", "validate", "render", "train", "select", "evaluate", "merge", "gate", "export",
+    "publish",
 )  # fmt: skip
 
 

@@ -208,6 +208,13 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     experiment = "experiment.json from render"
     manifest = "manifest.json from validate"
 
+    _verb(
+        verbs,
+        "fingerprint",
+        "name a data set by its bytes",
+        handler="kfdet.cli.stages:fingerprint",
+        config=True,
+    )
     stage("validate", "check every record of a data set", config=True)
 
     render = stage("render", "render the configuration into an experiment", config=True)

@@ -6,13 +6,14 @@ folders are called `components` and `pipelines`, so they are never installed as 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import kfdet
 from kfdet.errors import StorageError
-from kfdet.schema.run_config import ResourcesConfig, RunConfig
+from kfdet.schema.run_config import ClusterConfig, ResourcesConfig, RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.dataset import with_absolute_paths
 
@@ -32,12 +33,21 @@ def source_root() -> Path:
     )
 
 
-def compile_pipeline(target: Path, *, resources: ResourcesConfig | None = None) -> None:
+def compile_pipeline(
+    target: Path,
+    *,
+    resources: ResourcesConfig | None = None,
+    cluster: ClusterConfig | None = None,
+    digest_taken: Literal["before", "in the pipeline"] = "before",
+) -> None:
     """Compiles the pipeline to YAML.
 
     Args:
         target: The file to write.
         resources: Requests of the tasks on a cluster; the defaults when absent.
+        cluster: Volumes, secrets, placement and patience there; the defaults when absent.
+        digest_taken: In the pipeline: a task of its own names the data's bytes, for data that
+            only the cluster can read and for schedules.
 
     Raises:
         StorageError: The file can't be written.
@@ -47,12 +57,16 @@ def compile_pipeline(target: Path, *, resources: ResourcesConfig | None = None) 
         sys.path.insert(0, root)
     from kfp import compiler
 
-    from pipelines.detection_training.pipeline import detection_training
-
+    # By name: the folder is no package of this program, here or in an installed wheel.
+    pipeline = importlib.import_module("pipelines.detection_training.pipeline")
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        pipeline = detection_training(resources or ResourcesConfig())
-        compiler.Compiler().compile(pipeline, str(target))
+        compiled = pipeline.detection_training(
+            resources or ResourcesConfig(),
+            cluster=cluster or ClusterConfig(),
+            digest_taken=digest_taken,
+        )
+        compiler.Compiler().compile(compiled, str(target))
 
 
 def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) -> dict[str, Any]:

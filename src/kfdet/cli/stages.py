@@ -39,6 +39,14 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def fingerprint(arguments: argparse.Namespace) -> None:
+    from kfdet.stages import fingerprint as stage
+
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    result = stage.run(dataset=config.dataset, progress=Progress("fingerprint", quiet=True))
+    answer({"data_digest": result.data_digest, **result.digests}, as_json=arguments.json)
+
+
 def validate(arguments: argparse.Namespace) -> None:
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     out = Path(arguments.out)
