@@ -114,3 +114,9 @@ def test_sections_of_one_title_have_anchors_of_their_own() -> None:
     ids = [a["id"] for tag, a in parsed(page(title="t", subtitle="", sections=sections)).tags if tag == "section"]  # fmt: skip
     assert len(set(ids)) == 4
     assert ids[0] == "a-b"
+
+
+def test_quantities_in_words_stand_right_as_numbers_do() -> None:
+    html = table(["time", "share", "name"], [["2.3 s", "0.0 %", "a 1"], ["1 min 05 s", "–", "b"]])
+    sides = [cell.get("class") for cell in parse_xml(html).iter("td")]
+    assert sides == ["number", "number", "short"] * 2

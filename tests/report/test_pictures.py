@@ -133,3 +133,25 @@ def test_a_dashed_kind_leaves_gaps() -> None:
     dashed = np.asarray(draw_boxes(grey(400, 300), [box(50, 50, 350, 250, label="", kind="miss")]))
     assert len(np.unique(plain[50, 60:340], axis=0)) == 1
     assert len(np.unique(dashed[50, 60:340], axis=0)) == 2
+
+
+def test_in_a_crowd_the_labels_that_matter_are_kept_and_none_covers_another() -> None:
+    crowd = [box(100 + k, 100 + k, 140 + k, 140 + k, label=f"red cell {k}", kind="ground_truth") for k in range(20)]  # fmt: skip
+    html = picture(
+        grey(300, 300), [*crowd, box(100, 100, 140, 140, label="alarm", kind="false_alarm")]
+    )
+    assert "k-false_alarm" in (of_class(html, "chip")[-1].get("class") or "")
+    chips = [[float(c.get(key, "")) for key in ("x", "y", "width")] for c in of_class(html, "chip")]
+    assert 1 < len(chips) < 21
+    for i, (x, y, width) in enumerate(chips):
+        for other_x, other_y, other_width in chips[i + 1 :]:
+            assert x + width <= other_x or other_x + other_width <= x or abs(y - other_y) >= 15
+    assert sum(f"red cell {k} (ground truth)" in html for k in range(20)) == 20
+
+
+def test_a_drawn_file_has_no_titles_and_so_keeps_every_label() -> None:
+    boxes = [box(100, 100, 140, 140, label="x", kind=kind) for kind in ("miss", "hit")] * 6
+    colours = {
+        tuple(pixel) for pixel in np.asarray(draw_boxes(grey(200, 200), boxes)).reshape(-1, 3)
+    }
+    assert (0x35, 0xE0, 0xA1) in colours

@@ -24,6 +24,8 @@ Cell = str | Html | float | int | None
 
 _ROWS_WORTH_SORTING = 4
 _NEVER_BROKEN = 16
+_LONG_CODE = 40
+_QUANTITY = re.compile(rf"[{MINUS}+]?[\d.,]+ ?(%|px|ms|s|min( \d\d s)?|h( \d\d min)?|[kMGT]?B)?")
 _LONG_VALUE = 11
 _SECTIONS_WORTH_LINKS = 4
 
@@ -125,7 +127,7 @@ def table(
         if len(row) != len(headers):
             raise ValueError(f"a row has {len(row)} cells for {len(headers)} headers")
     by_column = list(zip(*rows, strict=True))
-    numeric = [_is_numeric(cells) for cells in by_column]
+    numeric = [_stands_right(cells) for cells in by_column]
     decimals = [_decimals(cells) for cells in by_column]
     head = tag(
         "tr",
@@ -191,7 +193,7 @@ def details(summary: str, *blocks: Html) -> Html:
 
 def code(text: str) -> Html:
     """Returns a path, a name or a digest within a line."""
-    return tag("code", text)
+    return tag("code", text, class_="long" if len(text) > _LONG_CODE else None)
 
 
 def code_block(text: str) -> Html:
@@ -254,12 +256,13 @@ def _is_plain_number(cell: Cell) -> bool:
     return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
-def _is_numeric(cells: Sequence[Cell]) -> bool:
-    """Returns whether a column holds numbers, with gaps and finished markup among them at most."""
+def _stands_right(cells: Sequence[Cell]) -> bool:
+    """Returns whether a column holds numbers or quantities in words, with gaps and markup among them."""
     if all(cell is None for cell in cells):
         return True
-    texts = (isinstance(cell, str) and not isinstance(cell, Markup) for cell in cells)
-    return any(map(_is_plain_number, cells)) and not any(texts)
+    texts = [cell for cell in cells if isinstance(cell, str) and not isinstance(cell, Markup)]
+    quantities = all(_QUANTITY.fullmatch(text) or text == EN_DASH for text in texts)
+    return quantities and (bool(texts) or any(map(_is_plain_number, cells)))
 
 
 def _decimals(cells: Sequence[Cell]) -> int | None:
@@ -285,6 +288,6 @@ def _cell(cell: Cell, *, right: bool, decimals: int | None) -> Html:
     if isinstance(cell, int) and not isinstance(cell, bool):
         return tag("td", number(cell), class_=side, data_value=str(cell))
     text = cell if isinstance(cell, str) else str(cell)
-    if not isinstance(text, Markup) and len(text) <= _NEVER_BROKEN:
+    if not side and not isinstance(text, Markup) and len(text) <= _NEVER_BROKEN:
         side = "short"
     return tag("td", text, class_=side)

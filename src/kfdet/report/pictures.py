@@ -29,6 +29,7 @@ _COLOURS: dict[BoxKind, str] = {
     "ground_truth": "#6fd3ff", "hit": "#35e0a1", "false_alarm": "#ff8a4c", "miss": "#ffe14d",
     "detection": "#8fb6ff",
 }  # fmt: skip
+_IMPORTANCE: tuple[BoxKind, ...] = ("false_alarm", "miss", "detection", "hit", "ground_truth")
 _INK = "#101418"
 _KIND_WORDS: dict[BoxKind, str] = {
     "ground_truth": "ground truth", "hit": "hit", "false_alarm": "false alarm", "miss": "missed object",
@@ -55,15 +56,22 @@ class PictureBox:
     kind: BoxKind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Placed:
-    """A box in pixels of the picture shown, ordered and within it, and where its label goes."""
+    """A box in pixels of the picture shown, ordered and within it, and where its label goes.
+
+    Attributes:
+        words: The label as given.
+        label: The label as shortened to the picture.
+        label_width: 0 where no label is drawn.
+    """
 
     x: float
     y: float
     width: float
     height: float
     kind: BoxKind
+    words: str
     label: str
     label_x: float
     label_y: float
@@ -94,7 +102,7 @@ def picture(
     factor = max(1.0, width_px / shown[0])
     size = (shown[0] * factor, shown[1] * factor)
     font = ImageFont.load_default(_LABEL_PX)
-    placed = _place(boxes, image.size, size, font, chip_px=_CHIP_PX)
+    placed = _place(boxes, image.size, size, font, chip_px=_CHIP_PX, crowded="omit")
     drawing = tag(
         "svg",
         *map(_outline, placed),
@@ -151,7 +159,12 @@ def draw_boxes(
     chip = text_px * 1.35
     draw = ImageDraw.Draw(canvas)
     placed = _place(
-        boxes, canvas.size, (float(canvas.width), float(canvas.height)), font, chip_px=chip
+        boxes,
+        canvas.size,
+        (float(canvas.width), float(canvas.height)),
+        font,
+        chip_px=chip,
+        crowded="cover",
     )
     for box in placed:
         _draw_outline(draw, box, line)
@@ -181,28 +194,43 @@ def _place(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     *,
     chip_px: float,
+    crowded: Literal["omit", "cover"],
 ) -> list[_Placed]:
-    """Scales the boxes and finds each label a free place: above, below, inside; within the picture."""
+    """Scales the boxes and finds each label a place above, below or inside, within the picture.
+
+    The labels that matter most choose first. Where no place is free, a label is left out (its words
+    stay in the box's title), or covers another.
+    """
     factor_x, factor_y = shown[0] / original[0], shown[1] / original[1]
-    placed: list[_Placed] = []
-    for box in boxes:
-        corners = (box.xmin, box.ymin, box.xmax, box.ymax)
-        if not all(map(math.isfinite, corners)):
+    placed: dict[int, _Placed] = {}
+    for index in sorted(range(len(boxes)), key=lambda i: _IMPORTANCE.index(boxes[i].kind)):
+        box = boxes[index]
+        if not all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))):
             continue
         x0, x1 = sorted(min(max(x * factor_x, 0.0), shown[0]) for x in (box.xmin, box.xmax))
         y0, y1 = sorted(min(max(y * factor_y, 0.0), shown[1]) for y in (box.ymin, box.ymax))
-        label, width = _fit(box.label, shown[0] - 2, font, padding=chip_px * 0.55)
+        text, width = _fit(box.label, shown[0] - 2, font, padding=chip_px * 0.55)
         left = min(max(x0 - 1, 0.0), max(0.0, shown[0] - width))
-        tops = (y0 - chip_px, y1, y0, y1 - chip_px)
-        inside = [top for top in tops if 0 <= top <= shown[1] - chip_px]
-        free = [
-            top
-            for top in inside
-            if not any(_overlap(other, left, top, width, chip_px) for other in placed)
-        ]
-        top = (free or inside or [max(0.0, min(y0, shown[1] - chip_px))])[0]
-        placed.append(_Placed(x0, y0, x1 - x0, y1 - y0, box.kind, label, left, top, width))
-    return placed
+        lowest = max(0.0, shown[1] - chip_px)
+        tops = [top for top in (y0 - chip_px, y1, y0, y1 - chip_px) if 0 <= top <= lowest]
+        tops = tops or [min(y0, lowest)]
+        taken = [one for one in placed.values() if one.label_width]
+        free = [t for t in tops if not any(_overlap(one, left, t, width, chip_px) for one in taken)]
+        if not free and crowded == "omit":
+            width = 0.0
+        placed[index] = _Placed(
+            x=x0,
+            y=y0,
+            width=x1 - x0,
+            height=y1 - y0,
+            kind=box.kind,
+            words=box.label,
+            label=text,
+            label_x=left,
+            label_y=(free or tops)[0],
+            label_width=width,
+        )
+    return [placed[index] for index in sorted(placed)]
 
 
 def _fit(
@@ -230,7 +258,7 @@ def _dashes(kind: BoxKind) -> str | None:
 
 def _outline(box: _Placed) -> Html:
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
-    words = f"{box.label} ({_KIND_WORDS[box.kind]})" if box.label else _KIND_WORDS[box.kind]
+    words = f"{box.words} ({_KIND_WORDS[box.kind]})" if box.words else _KIND_WORDS[box.kind]
     return tag(
         "g",
         tag("title", words),
