@@ -292,21 +292,27 @@ def _rank(seen: Detections) -> Int64:
     return rank
 
 
-def _pairs(data: EvaluationData, rows: Int64) -> _Pairs:
+def _pairs(data: EvaluationData, rows: Int64, *, same_class: bool) -> _Pairs:
     """Joins detections with the ground truth of their images.
 
     Args:
         data: Images, ground truth and detections.
         rows: int64[N], the detections that matter.
+        same_class: Only ground truth of the detection's class.
     """
     truth, seen = data.ground_truth, data.detections
-    by_image = np.argsort(truth.image_id, kind="stable")
-    ids = truth.image_id[by_image]
-    begin = np.searchsorted(ids, seen.image_id[rows], side="left")
-    count = np.searchsorted(ids, seen.image_id[rows], side="right") - begin
+    truth_key, seen_key = truth.image_id, seen.image_id[rows]
+    if same_class:
+        classes = 1 + max(truth.class_id.max(initial=0), seen.class_id.max(initial=0))
+        truth_key = truth_key * classes + truth.class_id
+        seen_key = seen_key * classes + seen.class_id[rows]
+    by_key = np.argsort(truth_key, kind="stable")
+    keys = truth_key[by_key]
+    begin = np.searchsorted(keys, seen_key, side="left")
+    count = np.searchsorted(keys, seen_key, side="right") - begin
     detection = np.repeat(rows, count)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    found = by_image[np.repeat(begin, count) + within]
+    found = by_key[np.repeat(begin, count) + within]
     return _Pairs(detection, found, _overlaps(data, detection, found))
 
 
@@ -337,10 +343,8 @@ def _greedy(
     """
     truth, seen = data.ground_truth, data.detections
     threshold = min(iou, 1 - 1e-10)
-    pairs = _pairs(data, rows)
+    pairs = _pairs(data, rows, same_class=same_class)
     near = pairs.iou >= threshold
-    if same_class:
-        near &= seen.class_id[pairs.detection] == truth.class_id[pairs.truth]
     detection, found, overlap = pairs.detection[near], pairs.truth[near], pairs.iou[near]
     crowd = truth.is_crowd[found]
     order = np.lexsort((found, crowd, detection, -seen.score[detection]))
@@ -380,7 +384,7 @@ def _choose(
 def _best_overlaps(data: EvaluationData, rows: Int64) -> tuple[_Best, _Best]:
     """Returns each box's largest overlap with boxes of the same class, and of another."""
     truth, seen = data.ground_truth, data.detections
-    pairs = _pairs(data, rows)
+    pairs = _pairs(data, rows, same_class=False)
     equal = seen.class_id[pairs.detection] == truth.class_id[pairs.truth]
     answers = []
     for chosen in (equal, ~equal):
