@@ -17,9 +17,12 @@ _LOADING = """\
 import tensorflow as tf
 
 model = tf.saved_model.load("saved_model")
-detect = model.signatures["serving_default"]
-answer = detect(tf.constant(images))  # uint8[N, height, width, 3], RGB
-answer["detection_boxes"], answer["detection_scores"], answer["detection_classes"]
+with open("photo.jpg", "rb") as photo:
+    answer = model.signatures["image_bytes"](inputs=tf.constant([photo.read()]))
+count = int(answer["num_detections"][0])
+boxes = answer["detection_boxes"][0, :count]  # [ymin, xmin, ymax, xmax] in pixels of the photo
+scores = answer["detection_scores"][0, :count]
+classes = answer["detection_classes"][0, :count]
 ```"""
 
 
