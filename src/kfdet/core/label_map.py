@@ -77,7 +77,7 @@ def parse_label_map(text: str, *, format: LabelMapFormat, where: str) -> NamedCl
 def dump_pbtxt(label_map: LabelMap) -> str:
     """Returns the label map as the OD API writes it."""
     return "\n".join(
-        f"item {{\n  id: {label.id}\n  name: {json.dumps(label.name, ensure_ascii=False)}\n}}\n"
+        f"item {{\n  id: {label.id}\n  name: {_quote(label.name)}\n}}\n"
         for label in label_map.classes
     )
 
@@ -277,6 +277,19 @@ def _scalar(tokens: Sequence[_Token], position: int, *, where: str) -> tuple[Any
         parts.append(_unquote(tokens[position], where=where))
         position += 1
     return "".join(parts), position
+
+
+def _quote(text: str) -> str:
+    """Returns text as protobuf writes it: control characters in octal, the rest as it is."""
+    letters = (
+        f"\\{letter}"
+        if letter in '"\\'
+        else f"\\{ord(letter):03o}"
+        if ord(letter) < 0x20 or ord(letter) == 0x7F
+        else letter
+        for letter in text
+    )
+    return f'"{"".join(letters)}"'
 
 
 def _unquote(token: _Token, *, where: str) -> str:

@@ -211,7 +211,7 @@ _IMAGE = (
         "image",
         "error",
         "image-truncated",
-        what="A JPEG ends too early",
+        what="An image ends too early",
         why="TensorFlow refuses it, even where viewers show it, and training stops.",
         remedy="Write the image again from its original, or encode it anew.",
     ),

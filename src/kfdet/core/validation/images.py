@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,9 +21,11 @@ _BLANK_RANGE = 3
 _ORIENTATION_TAG = 274
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
 _DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
+_BMP_DEPTH = 24
 _USUAL_MODE = "RGB"
 
 DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
+Damage = tuple[DecodeProblem, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,9 @@ def look_at_image(encoded: bytes) -> ImageFacts:
             )
             if found not in _FORMATS.values():
                 return _with_problem(facts, "unsupported", f"{image.format}")
-            if found == "jpeg" and not ends_as_jpeg(encoded):
-                return _with_problem(facts, "truncated", "no end-of-image marker")
+            damage = _DAMAGE[found](encoded)
+            if damage is not None:
+                return _with_problem(facts, *damage)
             return _decoded(image, facts)
     except Image.DecompressionBombError as failure:
         return ImageFacts(problem="too_large", detail=str(failure))
@@ -124,21 +128,59 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def ends_as_jpeg(encoded: bytes) -> bool:
-    """Returns whether a JPEG has its end-of-image marker behind the first scan.
-
-    Viewers do without it; TensorFlow does not.
-    """
+def jpeg_damage(encoded: bytes) -> Damage | None:
+    """Returns what TensorFlow refuses in a JPEG although viewers show it: a missing end."""
     position = 2
-    while position + 4 <= len(encoded) and encoded[position] == 0xFF:
+    while position + 4 <= len(encoded):
         marker = encoded[position + 1]
-        if marker == 0xFF:
+        if encoded[position] != 0xFF or marker in (0x00, 0xFF):
             position += 1
-            continue
-        if marker == 0xDA:
-            return encoded.find(b"\xff\xd9", position + 2) != -1
-        position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
-    return False
+        elif marker == 0xDA:
+            if encoded.find(b"\xff\xd9", position + 2) != -1:
+                return None
+            break
+        else:
+            position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    return "truncated", "no end-of-image marker behind the image's data"
+
+
+def png_damage(encoded: bytes) -> Damage | None:
+    """Returns what TensorFlow refuses in a PNG although viewers show it: a missing or damaged chunk."""
+    position = 8
+    while position + 12 <= len(encoded):
+        length = int.from_bytes(encoded[position : position + 4], "big")
+        name = encoded[position + 4 : position + 8]
+        end = position + 8 + length
+        stored = int.from_bytes(encoded[end : end + 4], "big")
+        is_critical = name[:1].isupper()
+        if is_critical and stored != zlib.crc32(encoded[position + 4 : end]):
+            return "undecodable", f"chunk {name.decode('latin-1')} has a wrong checksum"
+        if name == b"IEND":
+            return None
+        position = end + 4
+    return "truncated", "no whole IEND chunk"
+
+
+def bmp_damage(encoded: bytes) -> Damage | None:
+    """Returns what TensorFlow refuses in a BMP: other than 24 bits a pixel, or another size.
+
+    Source: tensorflow/core/kernels/image/decode_image_op.cc, DecodeBmpV2.
+    """
+    pixels_at, width, height, depth = struct.unpack_from("<I4xii2xH", encoded, 10)
+    if depth != _BMP_DEPTH:
+        return "unsupported", f"BMP of {depth} bits a pixel"
+    expected = pixels_at + (3 * width + 3) // 4 * 4 * abs(height)
+    if len(encoded) != expected:
+        kind: DecodeProblem = "truncated" if len(encoded) < expected else "undecodable"
+        return kind, f"{len(encoded):,} bytes, its header says {expected:,}"
+    return None
+
+
+_DAMAGE: Mapping[str, Callable[[bytes], Damage | None]] = {
+    "jpeg": jpeg_damage,
+    "png": png_damage,
+    "bmp": bmp_damage,
+}
 
 
 def image_faults(
@@ -203,7 +245,7 @@ def _problem_fault(facts: ImageFacts) -> Fault:
             code="image-format-unsupported", seen=facts.detail, expected="JPEG, PNG or BMP"
         )
     if facts.problem == "truncated":
-        return Fault(code="image-truncated", seen=facts.detail, expected="a whole JPEG")
+        return Fault(code="image-truncated", seen=facts.detail, expected="a whole image")
     if facts.problem == "too_large":
         return Fault(
             code="image-too-large",

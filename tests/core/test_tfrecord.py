@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kfdet.core.tfrecord import (
+    Frame,
+    FrameFault,
+    encode_record,
+    frame_spans,
+    masked_crc32c,
+    read_frames,
+)
+
+PAYLOADS = st.lists(st.binary(max_size=60), min_size=1, max_size=8)
+
+
+def frames(data: bytes) -> list[bytes]:
+    return [item.payload for item in read_frames(data) if isinstance(item, Frame)]
+
+
+def faults(data: bytes) -> list[FrameFault]:
+    return [item for item in read_frames(data) if isinstance(item, FrameFault)]
+
+
+def test_the_checksum_is_that_of_the_tfrecord_format():
+    # The record that tf.io.TFRecordWriter writes for b"abc".
+    assert encode_record(b"abc").hex() == "0300000000000000b099490e6162636e57f121"
+    assert masked_crc32c(b"") == 0xA282EAD8
+
+
+@given(PAYLOADS)
+def test_frames_round_trip(payloads: list[bytes]):
+    data = b"".join(map(encode_record, payloads))
+    assert frames(data) == payloads
+    assert not faults(data)
+    assert [length for _, length in frame_spans(data)] == list(map(len, payloads))
+
+
+@given(PAYLOADS, st.data())
+def test_a_changed_byte_costs_one_record_and_is_reported(
+    payloads: list[bytes], data: st.DataObject
+):
+    whole = bytearray(b"".join(map(encode_record, payloads)))
+    position = data.draw(st.integers(0, len(whole) - 1))
+    whole[position] ^= data.draw(st.integers(1, 255))
+    ends, end = [], 0
+    for payload in payloads:
+        end += len(payload) + 16
+        ends.append(end)
+    damaged = next(index for index, end in enumerate(ends) if position < end)
+    (fault,) = faults(bytes(whole))
+    assert fault.index == damaged
+    assert fault.offset == (ends[damaged - 1] if damaged else 0)
+    assert frames(bytes(whole)) == payloads[:damaged] + payloads[damaged + 1 :]
+
+
+@given(PAYLOADS, st.data())
+def test_a_cut_file_gives_its_whole_records_and_one_fault(
+    payloads: list[bytes], data: st.DataObject
+):
+    whole = b"".join(map(encode_record, payloads))
+    length = data.draw(st.integers(0, len(whole)))
+    cut = whole[:length]
+    kept = frames(cut)
+    assert kept == payloads[: len(kept)]
+    at_a_border = sum(len(payload) + 16 for payload in kept) == length
+    assert [fault.kind for fault in faults(cut)] == ([] if at_a_border else ["truncated"])
+
+
+@given(PAYLOADS, PAYLOADS, st.binary(min_size=1, max_size=40))
+def test_reading_resumes_behind_bytes_that_are_no_record(
+    before: list[bytes], after: list[bytes], rubbish: bytes
+):
+    data = b"".join(map(encode_record, before)) + rubbish + b"".join(map(encode_record, after))
+    assert frames(data) == before + after
+    assert len(faults(data)) == 1
+
+
+def test_lost_bytes_inside_a_record_cost_that_record_alone():
+    whole = [encode_record(bytes([n]) * 500) for n in range(4)]
+    data = whole[0] + whole[1][:100] + whole[1][300:] + whole[2] + whole[3]
+    assert frames(data) == [bytes([n]) * 500 for n in (0, 2, 3)]
+    (fault,) = faults(data)
+    assert (fault.kind, fault.index, fault.offset) == ("data", 1, len(whole[0]))
+    assert fault.resumes_at == len(whole[0]) + len(whole[1]) - 200
+
+
+def test_a_length_beyond_the_end_does_not_hide_the_records_inside_it():
+    long = encode_record(bytes(5000))[:700]
+    data = long + encode_record(b"behind")
+    assert frames(data) == [b"behind"]
+    assert [fault.kind for fault in faults(data)] == ["truncated"]
+
+
+def test_a_scan_finds_a_record_across_the_borders_of_its_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kfdet.core.tfrecord._SCAN_BYTES", 7)
+    data = b"x" * 23 + encode_record(b"found") + encode_record(b"too")
+    assert frames(data) == [b"found", b"too"]
+
+
+def test_reading_begins_at_any_frame():
+    data = encode_record(b"one") + encode_record(b"two")
+    (item,) = read_frames(data, begin=19)
+    assert isinstance(item, Frame)
+    assert (item.payload, item.offset) == (b"two", 19)
