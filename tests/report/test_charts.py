@@ -240,3 +240,16 @@ def test_a_matrix_writes_its_values_and_leaves_zero_cells_empty() -> None:
     texts = [text.text for text in chart.iter("text") if "on-" in (text.get("class") or "")]
     assert texts == ["9", "3"]
     assert "true a, seen b: 0" in [title.text for title in chart.iter("title")]
+
+
+def test_numbers_beside_bars_suit_the_largest_of_them() -> None:
+    def numbers(*values: float) -> list[str]:
+        labels = [str(k) for k in range(len(values))]
+        chart = parse_xml(bar_chart(labels, {"g": values}, title="t", y_label="y", horizontal=True))
+        return [text.text or "" for text in chart.iter("text") if not text.get("class")][
+            -len(values) :
+        ]
+
+    assert numbers(0.219, 1.5e-5) == ["0.219", "0.000"]
+    assert numbers(2e-4, 1.5e-5) == ["0.0002", "1.5e-5"]
+    assert numbers(1204, 3) == ["1,204", "3"]

@@ -48,4 +48,4 @@ def test_small_words() -> None:
     assert (size(812), size(14_200_000), size(999_900)) == ("812 B", "14.2 MB", "1 MB")
     assert (plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "image")) == ("1 box", "2 boxes", "0 images")  # fmt: skip
     assert (percent(0.125), percent(None)) == ("12.5 %", "–")
-    assert (fixed(0.9, digits=2), fixed(1204, digits=2), fixed(0.0001, digits=2)) == ("0.90", "1,204", "0.0001")  # fmt: skip
+    assert (fixed(0.9, digits=2), fixed(1204, digits=2), fixed(0.0001, digits=2)) == ("0.90", "1,204", "0.00")  # fmt: skip

@@ -174,7 +174,7 @@ def _configuration(record: RunRecord) -> Section:
             "test": code(" ".join(config.dataset.test)),
             "label map": code(config.dataset.label_map),
             **{
-                f"{split} digest": code(digest[:_DIGEST_SHOWN])
+                f"{split.replace('_', ' ')} digest": code(digest[:_DIGEST_SHOWN])
                 for split, digest in record.data_digests.items()
             },
         }

@@ -39,8 +39,6 @@ def fixed(value: float, *, digits: int) -> str:
     """Returns a small number with that many decimals, whole and large ones without: `0.90`, `1,204`."""
     if abs(value) >= 100 or isinstance(value, int):
         return compact(value)
-    if 0 < abs(value) < 0.5 * 10**-digits:
-        return number(value)
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 

@@ -87,6 +87,11 @@ class _Bars:
     def clipped(self, value: float) -> float:
         return min(max(value, self.low), self.high)
 
+    def number(self, value: float, *, digits: int) -> str:
+        """Returns the number beside a bar; a chart of small values needs more than fixed decimals."""
+        largest = max(abs(self.low), abs(self.high))
+        return number(float(value)) if largest < 10.0**-digits * 10 else fixed(value, digits=digits)
+
     def words(self, label: str, group: str, value: float | None) -> Html:
         name = f"{label}, {group}" if len(self.groups) > 1 else label
         return tag("title", f"{name}: {'not defined' if value is None else number(value)}")
@@ -113,7 +118,7 @@ def _upright(bars: _Bars, title: str, y_label: str) -> Html:
             top, height = min(zero, end), max(0.75, abs(zero - end))
             parts.append(_bar(k, words, x + 0.75, top, width - 1.5, height))
             if width >= 25:
-                parts.append(_written(fixed(value, digits=2), x + width / 2, top - 4))
+                parts.append(_written(bars.number(value, digits=2), x + width / 2, top - 4))
         parts.append(_label_below(label, middle, slanted=slanted))
     parts.append(tag("line", x1=left, x2=RIGHT, y1=zero, y2=zero, class_="axis"))
     return drawing(
@@ -146,7 +151,9 @@ def _sideways(bars: _Bars, title: str, y_label: str) -> Html:
             end = x(bars.clipped(value))
             length = max(0.75, abs(end - zero))
             parts.append(_bar(k, words, min(zero, end), y + 0.75, length, thickness - 1.5))
-            parts.append(tag("text", fixed(value, digits=3), x=max(zero, end) + 5, y=baseline))
+            parts.append(
+                tag("text", bars.number(value, digits=3), x=max(zero, end) + 5, y=baseline)
+            )
     parts.append(tag("line", x1=zero, x2=zero, y1=top - 4, y2=bottom, class_="axis"))
     return drawing(title, bottom + 20, *parts)
 
