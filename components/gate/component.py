@@ -1,7 +1,5 @@
 """Decides whether the model may ship."""
 
-from typing import NamedTuple
-
 from kfp.dsl import HTML, Artifact, Input, Metrics, Output
 
 from components._component import light_component
@@ -16,7 +14,7 @@ def gate(
     decision_json: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
-) -> NamedTuple("Outputs", [("decision", str)]):
+) -> str:
     """Holds the metrics against the policy and the champion; whatever is missing fails.
 
     Args:
@@ -29,7 +27,7 @@ def gate(
         report: The verdict, thresholds and differences.
 
     Returns:
-        decision: pass, fail or insufficient_evidence.
+        Output: pass, fail or insufficient_evidence.
     """
     from pathlib import Path
 
@@ -50,4 +48,4 @@ def gate(
             progress=progress,
         )
         write_scalars(metrics, holds=result.holds, fails=result.fails, unknown=result.unknown)
-    return (result.decision,)
+    return result.decision

@@ -143,7 +143,9 @@ def detection_training(
             )
         ).set_caching_options(enable_caching=False)
 
-        with dsl.If(gated.outputs["decision"] == "pass", name="passed"):
+        # The gate has one output parameter, called "Output": kfp.local 2.17 finds no other in a
+        # condition, and then runs neither branch.
+        with dsl.If(gated.outputs["Output"] == "pass", name="passed"):
             exported = inference(
                 export(
                     selected=selected.outputs["selected"],

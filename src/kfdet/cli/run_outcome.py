@@ -96,7 +96,7 @@ def _gate_figure(stage: StageProgress) -> str:
         for name, word in (("holds", "hold"), ("fails", "fail"), ("unknown", "can't be told"))
         if stage.scalar(name)
     ]
-    verdict = str(stage.outputs.get("decision", "")).replace("_", " ")
+    verdict = str(stage.outputs.get("Output", "")).replace("_", " ")
     return f"{verdict}; rules: {', '.join(rules)}"
 
 
