@@ -32,12 +32,12 @@ def run(label: str, *, ap: float | None = None, split: str = DIGEST, **config: A
 
 def test_a_leaf_is_named_by_its_path() -> None:
     tree = {
-        "a": {"b": 1, "c": [1, 2]},
+        "a": {"b": 1, "c": [1, 2], "d": ["x"]},
         "rules": [{"metric": "ap"}, {"metric": "ap50"}],
         "empty": {},
     }
     assert flatten(tree) == {
-        "a.b": 1, "a.c": "[1, 2]", "rules.0.metric": "ap", "rules.1.metric": "ap50", "empty": "{}",
+        "a.b": 1, "a.c": "[1, 2]", "a.d": "x", "rules.0.metric": "ap", "rules.1.metric": "ap50", "empty": "{}",
     }  # fmt: skip
 
 
@@ -55,6 +55,12 @@ def test_exactly_the_changed_setting_is_named(tree: dict[str, Any], a: Any, b: A
 def test_a_setting_that_only_one_run_has_is_a_difference() -> None:
     (entry,) = setting_differences([{"a": 1}, {"a": 1, "b": 2}])
     assert (entry.key, entry.values) == ("b", (None, 2))
+
+
+def test_a_missing_setting_and_a_null_one_are_the_same() -> None:
+    assert setting_differences([{"a": None}, {}]) == ()
+    (entry,) = setting_differences([{"rule": None}, {"rule": {"max_drop": 0.1, "min_gain": None}}])
+    assert entry.key == "rule.max_drop"
 
 
 def test_true_is_not_one_and_one_is_one_point_zero() -> None:

@@ -29,6 +29,8 @@ def test_the_selected_checkpoint_is_marked_and_named() -> None:
         ((0.3, 0.5, 0.7), "more steps may still help"),
         ((0.3, 0.8, 0.7), "fell from 0.800 at step 200 to 0.700"),
         ((0.3, 0.8, 0.795), "has levelled off"),
+        ((0.3, 0.8, 0.801), "has levelled off"),
+        ((0.8,), "one checkpoint only"),
         ((0.0, 0.0, 0.0), "has learnt nothing"),
         ((None, None, None), "is undefined on val"),
     ],

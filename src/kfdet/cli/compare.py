@@ -15,6 +15,7 @@ from rich.text import Text
 
 from kfdet.core.run_comparison import MetricRow, RunComparison, compare_runs
 from kfdet.report import compare as report
+from kfdet.report.index import run_status
 from kfdet.report.page import Tone
 from kfdet.report.wording import EN_DASH, difference, duration
 from kfdet.storage.atomic import write_text
@@ -51,7 +52,7 @@ def compare(runs: Sequence[Path], *, html: Path | None, as_json: bool) -> None:
         return
     console = Console()
     for warning in comparison.warnings:
-        console.print(Text(warning, style="yellow"))
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     console.print(comparison_table(comparison))
     if html:
         console.print(f"report  {html}", soft_wrap=True, highlight=False)
@@ -62,8 +63,8 @@ def comparison_table(comparison: RunComparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
     for run in comparison.runs:
-        table.add_column(Text(run.label))
-    words = [report.verdict_words(run.record) for run in comparison.runs]
+        table.add_column(Text(run.label), overflow="fold")
+    words = [run_status(run.record) for run in comparison.runs]
     table.add_row("verdict", *(Text(text, style=_TONES[tone]) for text, tone in words))
     versions = [run.record.published_version for run in comparison.runs]
     if any(versions):

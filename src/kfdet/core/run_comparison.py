@@ -128,7 +128,8 @@ def _warnings(runs: Sequence[RunResults]) -> list[str]:
 def flatten(tree: Mapping[str, Any]) -> dict[str, Value]:
     """Returns the leaves of nested mappings and lists by dotted path, in their order.
 
-    A list of plain values is one leaf, written as text; a list of mappings has its position in the path.
+    A list of plain values is one leaf, written as text; a list of mappings has its position in the
+    path.
 
     Args:
         tree: JSON-like: mappings, lists and plain values.
@@ -151,7 +152,8 @@ def setting_differences(configs: Sequence[Mapping[str, Any]]) -> tuple[SettingDi
     return tuple(
         SettingDifference(key=key, values=tuple(leaves.get(key) for leaves in flat))
         for key in keys
-        if any(key not in leaves or not _equal(leaves[key], flat[0].get(key)) for leaves in flat)
+        # A key that is missing says no more than one that is null.
+        if not all(_equal(leaves.get(key), flat[0].get(key)) for leaves in flat)
     )
 
 
@@ -191,7 +193,8 @@ def _leaves(value: Any) -> list[tuple[str, Value]]:
                 for position, part in enumerate(value)
                 for path, leaf in _leaves(part)
             ]
-        return [("", f"[{', '.join(map(str, value))}]")]
+        words = ", ".join(map(str, value))
+        return [("", words if len(value) == 1 else f"[{words}]")]
     return [("", value)]
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from kfdet.core.run_comparison import MetricRow, RunComparison, RunResults, SettingDifference
 from kfdet.report.charts import Series, bar_chart, line_chart
+from kfdet.report.index import run_status
 from kfdet.report.markup import tag
 from kfdet.report.page import (
     Cell,
     Html,
     Section,
-    Tone,
     badge,
     code,
     columns,
@@ -22,9 +22,8 @@ from kfdet.report.page import (
     table,
 )
 from kfdet.report.wording import EN_DASH, difference, duration, plural
-from kfdet.schema.run_record import STAGES, RunRecord
+from kfdet.schema.run_record import STAGES
 
-_VERDICT_TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "insufficient_evidence": "warn"}
 _HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _RUNS_IN_HALF_A_PAGE = 4
 _CLASSES_IN_CHART = 12
@@ -53,25 +52,17 @@ def build(comparison: RunComparison) -> str:
     )
 
 
-def verdict_words(record: RunRecord) -> tuple[str, Tone]:
-    """Returns the verdict of a run, or how it ended without one, and its tone."""
-    if record.verdict:
-        return record.verdict.replace("_", " "), _VERDICT_TONES[record.verdict]
-    failed = next((stage.stage for stage in record.stages if stage.status == "failed"), "")
-    return (f"{failed} failed" if failed else "broke off"), "bad"
-
-
 def _overview(runs: Sequence[RunResults]) -> Html:
     rows: list[list[Cell]] = [
         [
             run.label,
-            badge(*verdict_words(run.record)),
+            badge(*run_status(run.record)),
             run.metrics.overall.ap if run.metrics else None,
             run.metrics.overall.ap50 if run.metrics else None,
             f"version {run.record.published_version}" if run.record.published_version else None,
             duration(run.record.time_s),
             run.record.started[:16].replace("T", " "),
-            " ".join(run.record.reasons) or run.record.error,
+            run.record.error or " ".join(run.record.reasons),
         ]
         for run in runs
     ]

@@ -63,13 +63,14 @@ def build(
     return page(
         title=record.name,
         subtitle=f"run of {_date(record.started)}, {duration(record.time_s)}, kfdet {record.kfdet_version}",
-        status=_status(record),
+        status=run_status(record),
         tiles=_tiles(record, metrics),
         sections=sections,
     )
 
 
-def _status(record: RunRecord) -> tuple[str, Tone]:
+def run_status(record: RunRecord) -> tuple[str, Tone]:
+    """Returns how a run ended in a word or two: its verdict, or what broke it off."""
     if record.error:
         failed = next((stage.stage for stage in record.stages if stage.status == "failed"), "")
         return (f"{failed} failed" if failed else "broke off"), "bad"

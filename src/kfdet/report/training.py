@@ -27,8 +27,9 @@ from kfdet.schema.metrics import MetricName
 from kfdet.schema.training import CurvePoint, Ledger, ResolvedExperiment, TrainingSummary
 
 _TABLE_METRICS: tuple[MetricName, ...] = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")  # fmt: skip
-_SMOOTHED_FROM = 120
-_STRAIGHT_AXIS_UP_TO = 50
+_SMOOTHED_FROM = 300
+_STRAIGHT_AXIS_UP_TO = 20
+_WORTH_MORE_STEPS = 0.005
 _DIGEST_SHOWN = 16
 
 
@@ -204,14 +205,18 @@ def _advice(ledger: Ledger, metric: MetricName) -> Html:
             "Check the classes and the boxes in the data report, then train longer.",
             "warn",
         )
-    steps = [entry.checkpoint.step for entry in ledger.entries]
-    if len(steps) > 2 and ledger.best_step == steps[-1]:
+    earlier = [e.metrics.value(metric) or 0.0 for e in ledger.entries[:-1]]
+    if earlier and best - max(earlier) > _WORTH_MORE_STEPS:
         return message(f"The last checkpoint is the best by {metric}: more steps may still help.")
     last = ledger.entries[-1].metrics.value(metric)
     if last is not None and best - last > 0.02:
         return message(
             f"{metric} fell from {best:.3f} at step {ledger.best_step:,} to {last:.3f} at the end: "
             "fewer steps, more augmentation or a lower learning rate may keep what was gained."
+        )
+    if not earlier:
+        return message(
+            "There is one checkpoint only: a smaller checkpoint_every would show the course."
         )
     return message(f"{metric} has levelled off: more steps of the same would change little.")
 
