@@ -118,6 +118,18 @@ def test_objects_seen_with_low_scores_are_found():
     assert "seen, with a low score" in findings(scene(rows + noise))
 
 
+def test_hits_with_low_scores_are_found():
+    assert "unsure even where it is right" in findings(
+        scene([(i, own(i), 0.1, "none") for i in range(40)])
+    )
+
+
+def test_standard_errors_are_left_out_of_a_set_too_large_for_them(monkeypatch):
+    assert diagnosed(scene(PERFECT)).standard_errors is not None
+    monkeypatch.setattr("kfdet.core.diagnosis._BOOTSTRAP_DETECTIONS", 39)
+    assert diagnosed(scene(PERFECT)).standard_errors is None
+
+
 def test_classes_with_few_objects_are_named():
     data = scene([(i, own(i), 0.9, "none") for i in range(10)], images=10)
     advice = diagnosed(data).advice

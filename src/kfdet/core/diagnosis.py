@@ -31,11 +31,14 @@ from kfdet.core.error_analysis import (
     reliability,
     score_curve,
 )
+from kfdet.core.uncertainty import StandardErrors, standard_errors
 from kfdet.schema.dataset import LabelMap
 
 SMALL_AREA_PX2 = 32.0**2
 FEW_OBJECTS = 20
 _ENOUGH = 5
+# Beyond it the bootstrap would take longer than all the rest, and tell of an error that is small.
+_BOOTSTRAP_DETECTIONS = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Diagnosis:
     confusion: int64[K + 1, K + 1], at the same score.
     error_gains: Kind of error to the gain in AP50 if it were mended.
     ap_by_iou: IoU threshold to mean AP over the classes; None where undefined.
+        standard_errors: Of AP; None for a set so large that they are not worth the time.
     """
 
     data: EvaluationData
@@ -75,6 +79,7 @@ class Diagnosis:
     reliability: Reliability
     error_gains: Mapping[str, float]
     ap_by_iou: Mapping[float, float | None]
+    standard_errors: StandardErrors | None
     advice: tuple[Advice, ...]
 
 
@@ -107,6 +112,11 @@ def diagnose(data: EvaluationData, evaluation: Evaluation, *, label_map: LabelMa
         reliability=reliability(matching, data),
         error_gains=error_gains(data, label_map=label_map),
         ap_by_iou=_ap_by_iou(evaluation),
+        standard_errors=(
+            standard_errors(data, label_map=label_map)
+            if len(data.detections) <= _BOOTSTRAP_DETECTIONS
+            else None
+        ),
         advice=tuple(
             advice
             for rule in _RULES
@@ -234,6 +244,16 @@ def _loose_boxes(case: _Case) -> Iterator[Advice]:
         )
 
 
+def _timid(case: _Case) -> Iterator[Advice]:
+    scores = case.data.detections.score[case.outcomes.hit]
+    if scores.size >= FEW_OBJECTS and float(np.median(scores)) < 0.3:
+        yield Advice(
+            finding="The model is unsure even where it is right.",
+            evidence=f"Half of its {scores.size:,} hits score below {np.median(scores):.2f}.",
+            remedy="It is likely not trained to the end: raise training.steps.",
+        )
+
+
 def _low_scores(case: _Case) -> Iterator[Advice]:
     low, missed = case.misses("low_score"), case.misses()
     if low >= _ENOUGH and low >= 0.5 * missed:
@@ -287,5 +307,6 @@ def _little_evidence(case: _Case) -> Iterator[Advice]:
 
 
 _RULES: tuple[Callable[[_Case], Iterator[Advice]], ...] = (
-    _weak_classes, _small_objects, _loose_boxes, _confusions, _duplicates, _low_scores, _little_evidence,
+    _timid, _weak_classes, _small_objects, _loose_boxes, _confusions, _duplicates, _low_scores,
+    _little_evidence,
 )  # fmt: skip

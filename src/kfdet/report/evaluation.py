@@ -109,10 +109,10 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
         f"{plural(len(metrics.classes), 'class', 'classes')}, "
         f"{plural(metrics.detections, 'detection')}, merged from {plural(metrics.shards, 'shard')}",
         status=(f"AP {_value(ap)}", "neutral") if ap is not None else ("AP undefined", "warn"),
-        tiles=_tiles(metrics),
+        tiles=_tiles(metrics, diagnosis),
         sections=[
             _advice(metrics, diagnosis),
-            _classes(metrics),
+            _classes(metrics, diagnosis),
             _curves(metrics),
             _scores(metrics, diagnosis),
             _errors(diagnosis),
@@ -123,9 +123,15 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
     )
 
 
-def _tiles(metrics: Metrics) -> list[Tile]:
+def _tiles(metrics: Metrics, diagnosis: Diagnosis) -> list[Tile]:
+    errors = diagnosis.standard_errors
+    spread = f", ± {errors.overall:.3f}" if errors and errors.overall is not None else ""
     return [
-        Tile(label=label, value=_value(metrics.overall.value(name)), hint=hint)
+        Tile(
+            label=label,
+            value=_value(metrics.overall.value(name)),
+            hint=hint + spread * (name == "ap"),
+        )
         for name, label, hint in _TILES
     ]
 
@@ -157,24 +163,28 @@ def _advice(metrics: Metrics, diagnosis: Diagnosis) -> Section:
     )
 
 
-def _classes(metrics: Metrics) -> Section:
+def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
+    errors = diagnosis.standard_errors
+    spread = errors.per_class if errors else (None,) * len(metrics.classes)
     rows = [
         [
             entry.name,
             entry.boxes,
             entry.images,
             entry.detections,
+            entry.metrics.ap,
+            error,
             *(
                 entry.metrics.value(name)
-                for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+                for name in ("ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
             ),
         ]
-        for entry in metrics.classes
+        for entry, error in zip(metrics.classes, spread, strict=True)
     ]
     ranked = sorted(metrics.classes, key=lambda entry: -(entry.metrics.ap or 0))
     return Section(
         title="Classes",
-        intro="A dash stands where the set has no object that defines the number.",
+        intro=_classes_intro(diagnosis),
         body=(
             bar_chart(
                 [entry.name for entry in ranked],
@@ -188,12 +198,23 @@ def _classes(metrics: Metrics) -> Section:
                 horizontal=len(ranked) > _LINES,
             ),
             table(
-                ["Class", "Objects", "Images", "Detections", "AP", "AP50", "AP75", "AP small",
+                ["Class", "Objects", "Images", "Detections", "AP", "± AP", "AP50", "AP75", "AP small",
                  "AP medium", "AP large", "AR 100"],
                 rows,
             ),
         ),
     )  # fmt: skip
+
+
+def _classes_intro(diagnosis: Diagnosis) -> str:
+    dash = "A dash stands where the set has no object that defines the number."
+    if diagnosis.standard_errors is None:
+        return f"{dash} The set is too large for a bootstrap of the standard errors."
+    return (
+        f"{dash} ± is the standard error over images, from "
+        f"{diagnosis.standard_errors.resamples} bootstrap resamples: on endless images of this kind "
+        "the AP would lie within twice that, 19 times of 20."
+    )
 
 
 def _curves(metrics: Metrics) -> Section:
@@ -430,13 +451,17 @@ def _pictures(diagnosis: Diagnosis, galleries: Galleries) -> list[Section]:
 def _picture(diagnosis: Diagnosis, example: Example) -> Html:
     images = diagnosis.data.images
     boxes = example_boxes(diagnosis, example.row)
-    counts = [
-        f"{sum(box.kind == kind for box in boxes)} {word}"
-        for kind, word in (("hit", "hits"), ("miss", "missed"), ("false_alarm", "false alarms"))
-    ]
+    kinds = [box.kind for box in boxes]
+    counts = ", ".join(
+        (
+            plural(kinds.count("hit"), "hit"),
+            plural(kinds.count("miss"), "miss", "misses"),
+            plural(kinds.count("false_alarm"), "false alarm"),
+        )
+    )
     name = images.source_id[example.row] or f"image {images.image_id[example.row]}"
     place = f"{images.file[example.row].rsplit('/', 1)[-1]} record {images.record[example.row]}"
-    return picture(example.image, boxes, caption=f"{name}: {', '.join(counts)} ({place})")
+    return picture(example.image, boxes, caption=f"{name}: {counts} ({place})")
 
 
 def example_boxes(diagnosis: Diagnosis, row: int) -> list[PictureBox]:
