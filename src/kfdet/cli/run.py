@@ -94,7 +94,7 @@ def _run(
     )
     write_text(folder.request, request.canonical_json())
 
-    progress = RunProgress()
+    progress = RunProgress(shards=config.evaluation.shards)
     with LiveView(STAGES, console=console) as view:
         interrupted = _watch(folder, progress, view)
 
@@ -152,8 +152,8 @@ def _watch(folder: RunFolder, progress: RunProgress, view: LiveView) -> bool:
         while not ended:
             ended = process.poll() is not None
             stop.pass_on(process)
-            for line in _whole_lines(tasks):
-                stage = progress.task(line)
+            changed = [progress.task(line) for line in _whole_lines(tasks)]
+            for stage in dict.fromkeys(changed):
                 if stage:
                     shown = stage.status or "running"
                     view.stage(stage.stage, shown, stage.key_figure, stage.time_s)

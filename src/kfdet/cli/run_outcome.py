@@ -27,11 +27,12 @@ class StageFailure(KfdetError):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class StageProgress:
-    """What is known of one stage while a run goes on; a loop's tasks are gathered in one."""
+    """What is known of one stage while a run goes on; the `tasks` of a loop are gathered in one."""
 
     stage: str
+    tasks: int = 1
     events: list[TaskEvent] = field(default_factory=list)
     reports: list[Path] = field(default_factory=list)
     failure: StageEvent | None = None
@@ -40,10 +41,9 @@ class StageProgress:
     def status(self) -> StageStatus | None:
         """The worst status of its tasks; null while it has not started or still runs."""
         ended = [event.status for event in self.events if event.status != "started"]
-        started = [event for event in self.events if event.status == "started"]
         if "failed" in ended or self.failure:
             return "failed"
-        if not started or len(ended) < len(started):
+        if len(ended) < self.tasks:
             return None
         return "cached" if all(status == "cached" for status in ended) else "done"
 
@@ -119,8 +119,9 @@ _KEY_FIGURES: dict[str, Callable[[StageProgress], str]] = {
 class RunProgress:
     """All the stages of a run, fed with the lines of its two event files."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shards: int) -> None:
         self.stages = {name: StageProgress(stage=name) for name in STAGES}
+        self.stages["evaluate"].tasks = shards
 
     def task(self, line: str) -> StageProgress | None:
         """Takes in a line of `tasks.jsonl`; returns the stage that it is about."""
@@ -166,7 +167,7 @@ class RunProgress:
                     stage.failure.message, where=f"stage {stage.stage}", exit_code=code
                 )
         for stage in self.stages.values():
-            if stage.status == "failed" or len(stage.events) == 1:
+            if stage.status == "failed" or (stage.events and stage.status is None):
                 return StageFailure(
                     "ended without a word: killed, or out of memory",
                     where=f"stage {stage.stage}",
