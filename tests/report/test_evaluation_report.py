@@ -1,13 +1,14 @@
 import re
 
 import pytest
-from evaluation_cases import digest, label_map, random_data
+from evaluation_cases import label_map, random_data, shard_result
 from PIL import Image
 
-from kfdet.core.coco import canonical, class_metrics, evaluate
+from kfdet.core.coco import canonical, evaluate, metrics_document
 from kfdet.core.diagnosis import diagnose
-from kfdet.report.evaluation import Example, Galleries, evaluation_page, example_boxes
-from kfdet.schema.metrics import Metrics
+from kfdet.errors import DataError
+from kfdet.report.evaluation import evaluation_page
+from kfdet.report.galleries import Example, Galleries, example_boxes, read_galleries
 
 NOTHING = Galleries(misses=(), false_alarms=(), typical=())
 
@@ -15,19 +16,8 @@ NOTHING = Galleries(misses=(), false_alarms=(), typical=())
 def evaluated(data, labels):
     data = canonical(data)
     evaluation = evaluate(data, label_map=labels)
-    document = Metrics(
-        engine=evaluation.engine,
-        engine_version=evaluation.engine_version,
-        split="test",
-        split_digest=digest("test"),
-        checkpoint_digest=digest("a"),
-        images=len(data.images),
-        boxes=int((~data.ground_truth.is_crowd).sum()),
-        detections=len(data.detections),
-        shards=2,
-        overall=evaluation.overall,
-        classes=class_metrics(evaluation, data, label_map=labels),
-    )
+    shard = shard_result(data, num_shards=2)
+    document = metrics_document(evaluation, data, shard, label_map=labels)
     return document, diagnose(data, evaluation, label_map=labels)
 
 
@@ -85,3 +75,15 @@ def test_many_classes_are_listed_and_only_the_weakest_drawn():
     assert all(f"class-{i:02d}" in html for i in range(60))
     assert "Shown are the weakest classes" in html
     assert len(html) < 400_000
+
+
+def test_pictures_that_cannot_be_read_are_noted_and_stop_nothing(page):
+    def read(file, record):
+        if record % 2:
+            raise DataError("is gone", where=f"{file} record {record}")
+        return Image.new("RGB", (300, 300))
+
+    found = read_galleries(page[1], read)
+    assert found.misses
+    assert "can't be shown. test-00000-of-00001.tfrecord record" in found.unreadable
+    assert all(example.row % 2 == 0 for example in (*found.misses, *found.typical))

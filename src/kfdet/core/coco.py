@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from kfdet.errors import ArtifactError, ConfigError, DataError
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.metrics import ClassMetrics, CocoStatistics, PrecisionRecallCurve
+from kfdet.schema.evaluation import ShardResult
+from kfdet.schema.metrics import ClassMetrics, CocoStatistics, Metrics, PrecisionRecallCurve
 
 Engine = Literal["hotcoco", "pycocotools"]
 Int64 = npt.NDArray[np.int64]
@@ -262,6 +263,32 @@ def error_gains(data: EvaluationData, *, label_map: LabelMap) -> dict[str, float
     data = _listed_classes(canonical(data), label_map)
     gains = _hotcoco_evaluator(data, label_map).tide_errors()["delta_ap"]
     return {kind: max(0.0, float(gains[kind])) for kind in ERROR_KINDS}
+
+
+def metrics_document(
+    evaluation: Evaluation, data: EvaluationData, shard: ShardResult, *, label_map: LabelMap
+) -> Metrics:
+    """Returns the metrics as the document that passes to the gate.
+
+    Args:
+        evaluation: The answer of `evaluate` for the same data and label map.
+        data: Images, ground truth and detections of all shards.
+        shard: What any of the shards says of split, model and number of shards.
+        label_map: The classes, whose order is kept.
+    """
+    return Metrics(
+        engine=evaluation.engine,
+        engine_version=evaluation.engine_version,
+        split=shard.split,
+        split_digest=shard.split_digest,
+        checkpoint_digest=shard.checkpoint_digest,
+        images=len(data.images),
+        boxes=int(np.count_nonzero(~data.ground_truth.is_crowd)),
+        detections=len(data.detections),
+        shards=shard.num_shards,
+        overall=evaluation.overall,
+        classes=class_metrics(evaluation, data, label_map=label_map),
+    )
 
 
 def class_metrics(

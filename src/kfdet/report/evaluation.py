@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from kfdet.core.coco import RECALL_POINTS
 from kfdet.core.diagnosis import Diagnosis
 from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, ScoreCurve
 from kfdet.report.charts import Series, bar_chart, heatmap, line_chart
+from kfdet.report.galleries import Galleries, gallery_sections
 from kfdet.report.page import (
     Html,
     Section,
@@ -25,7 +24,6 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.pictures import BoxKind, PictureBox, gallery, picture, picture_legend
 from kfdet.report.wording import number, percent, plural
 from kfdet.schema.metrics import ClassMetrics, Metrics
 
@@ -62,36 +60,7 @@ _GAIN_WORDS = {
 }  # fmt: skip
 _LINES = 8
 _LARGEST_MATRIX = 24
-_ALARMS_SHOWN = 12
 _PAIRS = 15
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One image of the set.
-
-    Attributes:
-        row: Its row in the diagnosis' images.
-        image: Its pixels as stored.
-    """
-
-    row: int
-    image: Image.Image
-
-
-@dataclass(frozen=True, kw_only=True)
-class Galleries:
-    """Pictures to show.
-
-    Attributes:
-        misses, false_alarms, typical: In the order of showing.
-        unreadable: Why pictures are missing; empty when none is.
-    """
-
-    misses: tuple[Example, ...]
-    false_alarms: tuple[Example, ...]
-    typical: tuple[Example, ...]
-    unreadable: str = ""
 
 
 def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries) -> str:
@@ -117,7 +86,7 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
             _scores(metrics, diagnosis),
             _errors(diagnosis),
             _confusion(diagnosis),
-            *_pictures(diagnosis, galleries),
+            *gallery_sections(diagnosis, galleries),
             _evidence(metrics),
         ],
     )
@@ -424,76 +393,6 @@ def _confusion(diagnosis: Diagnosis) -> Section:
         "shaded by its share. The last row are false alarms on nothing, the last column misses.",
         body=tuple(body),
     )
-
-
-def _pictures(diagnosis: Diagnosis, galleries: Galleries) -> list[Section]:
-    legend = picture_legend(("hit", "false_alarm", "miss"))
-    note = [message(galleries.unreadable, "warn")] if galleries.unreadable else []
-    parts = (
-        ("Misses", galleries.misses, "Images with the most missed objects, worst first."),
-        ("False alarms", galleries.false_alarms, "Images with the surest wrong boxes first."),
-        ("A look across the set", galleries.typical, "Images spread evenly over the set."),
-    )
-    sections = [
-        Section(
-            title=title,
-            intro=intro,
-            body=(legend, gallery([_picture(diagnosis, example) for example in examples])),
-        )
-        for title, examples, intro in parts
-        if examples
-    ]
-    if note:
-        sections.insert(0, Section(title="Pictures", body=tuple(note)))
-    return sections
-
-
-def _picture(diagnosis: Diagnosis, example: Example) -> Html:
-    images = diagnosis.data.images
-    boxes = example_boxes(diagnosis, example.row)
-    kinds = [box.kind for box in boxes]
-    counts = ", ".join(
-        (
-            plural(kinds.count("hit"), "hit"),
-            plural(kinds.count("miss"), "miss", "misses"),
-            plural(kinds.count("false_alarm"), "false alarm"),
-        )
-    )
-    name = images.source_id[example.row] or f"image {images.image_id[example.row]}"
-    place = f"{images.file[example.row].rsplit('/', 1)[-1]} record {images.record[example.row]}"
-    return picture(example.image, boxes, caption=f"{name}: {counts} ({place})")
-
-
-def example_boxes(diagnosis: Diagnosis, row: int) -> list[PictureBox]:
-    """Returns the boxes of one image: hits, misses, and the surest false alarms."""
-    data, at = diagnosis.data, diagnosis.outcomes
-    image_id = data.images.image_id[row]
-    truth, seen = data.ground_truth, data.detections
-    mine = seen.image_id == image_id
-    boxes = [
-        _box(diagnosis, truth.boxes_xyxy_px[i], int(truth.class_id[i]), None, "miss")
-        for i in np.flatnonzero(at.miss & (truth.image_id == image_id))
-    ]
-    boxes += [
-        _box(diagnosis, seen.boxes_xyxy_px[i], int(seen.class_id[i]), seen.score[i], "hit")
-        for i in np.flatnonzero(at.hit & mine)
-    ]
-    alarms = np.flatnonzero(at.false_alarm & mine)
-    surest = alarms[np.argsort(-seen.score[alarms], kind="stable")][:_ALARMS_SHOWN]
-    boxes += [
-        _box(diagnosis, seen.boxes_xyxy_px[i], int(seen.class_id[i]), seen.score[i], "false_alarm")
-        for i in surest
-    ]
-    return boxes
-
-
-def _box(
-    diagnosis: Diagnosis, corners: np.ndarray, class_id: int, score: float | None, kind: BoxKind
-) -> PictureBox:
-    name = diagnosis.label_map.name_of(class_id) or f"class {class_id}"
-    xmin, ymin, xmax, ymax = corners.tolist()
-    label = name if score is None else f"{name} {score:.2f}"
-    return PictureBox(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax, label=label, kind=kind)
 
 
 def _evidence(metrics: Metrics) -> Section:

@@ -6,26 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.coco import Engine, class_metrics, concatenate, evaluate
+from kfdet.core.coco import Engine, concatenate, evaluate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
-from kfdet.core.diagnosis import (
-    Diagnosis,
-    diagnose,
-    images_with_false_alarms,
-    images_with_misses,
-    typical_images,
-)
-from kfdet.errors import DataError
+from kfdet.core.diagnosis import diagnose
 from kfdet.progress import Progress
-from kfdet.report.evaluation import Example, Galleries, evaluation_page
+from kfdet.report.evaluation import evaluation_page
+from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Manifest, Split
-from kfdet.schema.metrics import CocoStatistics, Metrics
+from kfdet.schema.metrics import CocoStatistics
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.pictures import read_picture
 from kfdet.storage.shards import read_shard
-
-_PICTURES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,47 +66,15 @@ def run(
     data = concatenate([shard.data for shard in complete])
     label_map = data_manifest.label_map
     evaluation = evaluate(data, label_map=label_map, engine=engine)
-    document = Metrics(
-        engine=evaluation.engine,
-        engine_version=evaluation.engine_version,
-        split=split,
-        split_digest=part.digest,
-        checkpoint_digest=complete[0].result.checkpoint_digest,
-        images=len(data.images),
-        boxes=int((~data.ground_truth.is_crowd).sum()),
-        detections=len(data.detections),
-        shards=len(complete),
-        overall=evaluation.overall,
-        classes=class_metrics(evaluation, data, label_map=label_map),
-    )
+    document = metrics_document(evaluation, data, complete[0].result, label_map=label_map)
     write_document(metrics, document)
     diagnosis = diagnose(data, evaluation, label_map=label_map)
-    write_text(report, evaluation_page(document, diagnosis, _galleries(diagnosis)))
+    galleries = read_galleries(diagnosis, read_picture)
+    write_text(report, evaluation_page(document, diagnosis, galleries))
     progress.report(str(report))
     return MergeResult(
         overall=document.overall, images=document.images, detections=document.detections
     )
-
-
-def _galleries(diagnosis: Diagnosis) -> Galleries:
-    """Reads the pictures of the report; what can't be read is said there and stops nothing."""
-    images, problems = diagnosis.data.images, []
-
-    def examples(rows: Sequence[int]) -> tuple[Example, ...]:
-        found = []
-        for row in rows:
-            try:
-                image = read_picture(images.file[row], int(images.record[row]))
-                found.append(Example(row=row, image=image))
-            except DataError as failure:
-                problems.append(str(failure))
-        return tuple(found)
-
-    misses = examples(images_with_misses(diagnosis, count=_PICTURES).tolist())
-    alarms = examples(images_with_false_alarms(diagnosis, count=_PICTURES).tolist())
-    typical = examples(typical_images(diagnosis, count=_PICTURES // 2).tolist())
-    note = f"{len(problems)} pictures can't be shown. {problems[0]}" if problems else ""
-    return Galleries(misses=misses, false_alarms=alarms, typical=typical, unreadable=note)
 
 
 def _read(folder: Path) -> Shard:

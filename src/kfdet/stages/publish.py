@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kfdet.core.model_card import model_card
-from kfdet.errors import ArtifactError
+from kfdet.core.release import check_release
 from kfdet.progress import Progress
 from kfdet.schema.export import EXPORT_FILE, ExportManifest
 from kfdet.schema.gate import Decision
@@ -64,7 +64,7 @@ def run(
     verdict = read_document(Decision, decision)
     measured = read_document(Metrics, metrics)
     export = read_document(ExportManifest, folder / EXPORT_FILE)
-    _check_release(verdict, measured, export, where=str(decision))
+    check_release(verdict, measured, export, where=str(decision))
     moment = created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     card = functools.partial(
         model_card, model=model, run=run_name, created=moment,
@@ -84,36 +84,3 @@ def run(
         already_published=published.already_published,
         uri=str(published.folder),
     )
-
-
-def _check_release(
-    decision: Decision, metrics: Metrics, export: ExportManifest, *, where: str
-) -> None:
-    if decision.decision != "pass":
-        raise ArtifactError(
-            f"the decision is {decision.decision}",
-            where=where,
-            expected="pass",
-            remedy=f"Nothing was published. {' '.join(decision.reasons)}",
-        )
-    if decision.metrics_digest != metrics.fingerprint():
-        raise ArtifactError(
-            f"the decision was made on metrics {decision.metrics_digest[:12]}",
-            where=where,
-            expected=f"{metrics.fingerprint()[:12]}, the metrics given",
-            remedy="Run the gate on these metrics.",
-        )
-    if decision.checkpoint_digest != export.checkpoint_digest:
-        raise ArtifactError(
-            f"the decision is about checkpoint {decision.checkpoint_digest[:12]}",
-            where=where,
-            expected=f"{export.checkpoint_digest[:12]}, which was exported",
-            remedy="Export the checkpoint that the gate let through.",
-        )
-    if not export.parity.passed:
-        raise ArtifactError(
-            "the export does not answer like its checkpoint",
-            where=where,
-            expected="a parity check that passed",
-            remedy="Export again.",
-        )
