@@ -38,7 +38,7 @@ def evaluate(
     from kfdet.storage.documents import read_document
     from kfdet.storage.scalars import write_scalars
 
-    with Progress.from_environment("evaluate") as progress:
+    with Progress.from_environment("evaluate", part=f"shard {shard + 1}/{num_shards}") as progress:
         checkpoint = read_document(SelectedCheckpoint, selected.path).checkpoint
         result = stage.run(
             experiment=Path(experiment.path),

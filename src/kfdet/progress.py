@@ -28,17 +28,25 @@ class Progress:
     and the error's exit code, not a traceback.
     """
 
-    def __init__(self, stage: str, *, events_path: str | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, stage: str, *, part: str = "", events_path: str | None = None, quiet: bool = False
+    ) -> None:
         self.stage = stage
+        self._part = part
         self._events_path = events_path
         self._quiet = quiet
         # The first line of a stage comes after a pause: short work needs none.
         self._last_update = 0.0 if events_path else time.monotonic()
 
     @classmethod
-    def from_environment(cls, stage: str) -> Progress:
-        """Returns a progress that also writes events where KFDET_EVENTS names a file."""
-        return cls(stage, events_path=os.environ.get(EVENTS_VARIABLE))
+    def from_environment(cls, stage: str, *, part: str = "") -> Progress:
+        """Returns a progress that also writes events where KFDET_EVENTS names a file.
+
+        Args:
+            stage: Name of the stage.
+            part: Which of several tasks of the stage this is: `shard 1/2`.
+        """
+        return cls(stage, part=part, events_path=os.environ.get(EVENTS_VARIABLE))
 
     def __enter__(self) -> Self:
         self._event("started")
@@ -78,7 +86,9 @@ class Progress:
         if done < total and now - self._last_update < pause:
             return
         self._last_update = now
-        self._event("progress", done=done, total=total, unit=unit, figures=figures)
+        self._event(
+            "progress", message=self._part, done=done, total=total, unit=unit, figures=figures
+        )
         shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
         self._line(f"{done:,}/{total:,} {unit}{shown}")
 
@@ -93,7 +103,8 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if not self._quiet:
-            print(f"[{self.stage}] {text}", file=sys.stderr, flush=True)
+            name = f"{self.stage} {self._part}".rstrip()
+            print(f"[{name}] {text}", file=sys.stderr, flush=True)
 
     def _event(self, kind: str, **fields: object) -> None:
         if not self._events_path:

@@ -121,7 +121,8 @@ def _run(
         error="interrupted" if interrupted else (str(failure) if failure else None),
     )
     write_document(folder.record, record)
-    write_text(folder.index, index.build(record))
+    files = [("configuration", "config.yaml"), ("log", "logs/pipeline.log")]
+    write_text(folder.index, index.build(record, metrics=progress.metrics(), files=files))
     if interrupted:
         raise KeyboardInterrupt(
             f"interrupted; run the same command again to go on, {folder.index} says how far it came"

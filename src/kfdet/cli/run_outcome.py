@@ -15,6 +15,7 @@ from kfdet.cli.local_pipeline import TaskEvent
 from kfdet.cli.run_folder import RunFolder
 from kfdet.errors import KfdetError
 from kfdet.schema.gate import Decision, Verdict
+from kfdet.schema.metrics import Metrics
 from kfdet.schema.run_record import STAGES, StageEvent, StageRecord, StageStatus
 from kfdet.storage.documents import read_document
 
@@ -180,6 +181,11 @@ class RunProgress:
         """Returns the gate's decision, when the run got that far."""
         path = self.stages["gate"].outputs.get("decision_json")
         return read_document(Decision, path) if path else None
+
+    def metrics(self) -> Metrics | None:
+        """Returns the metrics on the test split, when the run got that far."""
+        path = self.stages["merge"].outputs.get("metrics_json")
+        return read_document(Metrics, path) if path else None
 
     def check(self, decision: Decision) -> None:
         """Holds what ran against the decision: the status of a pipeline alone is not trusted.

@@ -25,7 +25,7 @@ def dataset_digests(dataset: DatasetConfig) -> dict[str, str]:
             expected="a label map",
             remedy=f"Check the path; it is relative to {Path.cwd()}.",
         )
-    digests = {
+    digests: dict[str, str] = {
         split: files_digest(expand_patterns(getattr(dataset, split), where=f"dataset.{split}"))
         for split in SPLITS
     }
