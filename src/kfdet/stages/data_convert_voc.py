@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ def _read_split(
             what = f"there is no image {name} in {_IMAGES}"
             faults.append(AnnotationFault(where=str(path), what=what))
         else:
-            images.append(ImageFile(path=file, annotated=parsed.image))
+            annotated = dataclasses.replace(parsed.image, file_name=file.name)
+            images.append(ImageFile(path=file, annotated=annotated))
     return _Split(images=tuple(images), faults=tuple(faults))
 
 

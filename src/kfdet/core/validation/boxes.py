@@ -13,6 +13,7 @@ from kfdet.core.validation.findings import Fault
 PIXEL_COORDINATE = 2.0
 TINY_SIDE_PX = 2.0
 NEAR_DUPLICATE_IOU = 0.9
+_MOST_COMPARED = 2000
 _WHOLE_SHARE = 0.99
 _AREA_EXCESS = 1.1
 _AREA_EXCESS_PX = 4.0
@@ -154,13 +155,15 @@ def _worst_faults(objects: Objects) -> Sequence[Fault | None]:
         code, expected, _ = kinds[int(np.argmax(hits[:, index]))]
         sides = zip(("ymin", "xmin", "ymax", "xmax"), boxes[index].tolist(), strict=True)
         seen = ", ".join(f"{side} {value:.6g}" for side, value in sides)
-        faults.append(Fault(code=code, seen=f"{_named(objects, index)}: {seen}", expected=expected))
+        named = f"{_named(objects, index)}: {seen}"
+        faults.append(Fault(code=code, seen=named, expected=expected, boxes=(index,)))
     return faults
 
 
 def _duplicates(objects: Objects, sound: NDArray[np.bool_]) -> Iterator[Fault]:
     """Yields, for each box, the earlier one that it repeats, or nearly."""
-    chosen = np.flatnonzero(sound & ~objects.is_crowd)
+    # Every pair is compared: a record of absurdly many boxes must not use up time and memory.
+    chosen = np.flatnonzero(sound & ~objects.is_crowd)[:_MOST_COMPARED]
     if len(chosen) < 2:
         return
     boxes = objects.boxes_xyxy_px()[chosen]

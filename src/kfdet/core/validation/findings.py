@@ -118,7 +118,8 @@ def failure_text(findings: Findings) -> str:
     for finding in findings.findings:
         if finding.severity == "error":
             first.setdefault(finding.code, finding)
-    lines = [f"{findings.errors:,} errors in the data:"]
+    number = "1 error" if findings.errors == 1 else f"{findings.errors:,} errors"
+    lines = [f"{number} in the data:"]
     for code, finding in first.items():
         lines.append(f"  {code} ({findings.counts[code]:,}): {place_text(finding)}: {finding.seen}")
         lines.append(f"    {finding.remedy}")

@@ -2,7 +2,8 @@
 
 The hash is the signs of the low frequencies of a 32 x 32 grey thumbnail against their median. Of 255
 bits, encoding an image anew, scaling it or changing its brightness turns over a few; two frames of
-one scene some 20; two unrelated images about half.
+one scene some 20; two unrelated images about half. Images without any texture, whose high frequencies
+are noise, are missed.
 
 Source: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section
 3.2.1, with 16 x 16 instead of 8 x 8 frequencies.

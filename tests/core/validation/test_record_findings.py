@@ -1,0 +1,209 @@
+"""Every finding that one record can cause: a record that triggers exactly it, and near misses that don't."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dataset_cases import encoded, features, noise, payload, with_image
+from PIL import Image
+
+from kfdet.core.example import serialise_example
+from kfdet.core.validation.boxes import Names
+from kfdet.core.validation.catalogue import BY_CODE
+from kfdet.core.validation.examine import examine_record
+
+NAMES = Names(aliases={1: ("cat",), 2: ("dog",)})
+BOX = (0.1, 0.2, 0.6, 0.7)
+F32 = np.float32
+
+
+def codes(record: bytes, names: Names | None = NAMES) -> list[str]:
+    return [fault.code for fault in examine_record(record, names=names).faults]
+
+
+def one(*box: float, **changes: object) -> bytes:
+    return payload(boxes=[box], **changes)
+
+
+def labelled(ids: list[int], texts: list[str] | None) -> bytes:
+    return payload(
+        boxes=[BOX, (0.3, 0.1, 0.9, 0.4)][: len(ids)],
+        object__class__label=np.array(ids, np.int64),
+        object__class__text=None if texts is None else [t.encode() for t in texts],
+    )
+
+
+def areas(*values: float) -> bytes:
+    return one(0.0, 0.0, 0.5, 0.5, object__area=np.array(values, F32))  # 32 x 24 = 768 pixels
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[274] = orientation
+    return with_image(noise(), exif=tags)
+
+
+def cut(lost: int) -> bytes:
+    whole = encoded(noise())
+    return payload(encoded=[whole[: len(whole) - lost]])
+
+
+def huge() -> bytes:
+    header = bytearray(encoded(noise(), "PNG"))
+    header[16:24] = (20_000).to_bytes(4, "big") * 2
+    header[29:33] = __import__("zlib").crc32(bytes(header[12:29])).to_bytes(4, "big")
+    return payload(encoded=[bytes(header)], format=[b"png"])
+
+
+BLANK = Image.new("RGB", (64, 48), (90, 120, 30))
+NEARLY_BLANK = BLANK.copy()
+NEARLY_BLANK.paste((255, 255, 255), (10, 10, 30, 30))
+
+TRIGGERS = {
+    "record-not-example": b"\xff\xff\xff",
+    "field-missing": payload(object__bbox__ymax=None),
+    "field-type": payload(height=np.array([48.0], F32)),
+    "field-length": payload(object__is_crowd=np.zeros(3, np.int64)),
+    "source-id-empty": payload(source_id=[b" "]),
+    "area-implausible": areas(900),
+    "image-undecodable": payload(encoded=[b"\xff\xd8\xff rubbish"]),
+    "image-truncated": cut(2),
+    "image-format-unsupported": with_image(noise(), "WEBP"),
+    "image-too-large": huge(),
+    "image-size-mismatch": payload(height=np.array([64]), width=np.array([48])),
+    "image-extreme-shape": with_image(noise(1500, 20)),
+    "image-format-mismatch": payload(format=[b"png"]),
+    "image-exif-rotated": exif(6),
+    "image-blank": with_image(BLANK),
+    "image-small": with_image(noise(40, 12)),
+    "image-mode-unusual": with_image(noise().convert("L")),
+    "box-not-finite": one(0.1, 0.2, float("nan"), 0.7),
+    "box-inverted": one(0.6, 0.2, 0.1, 0.7),
+    "box-no-area": one(0.1, 0.2, 0.1, 0.7),
+    "box-pixel-coordinates": one(10, 20, 30, 40),
+    "box-beyond-border": one(0.1, 0.2, 0.6, 1.04),
+    "box-duplicate": payload(boxes=[BOX, (0.3, 0.1, 0.9, 0.4), BOX]),
+    "box-near-duplicate": payload(boxes=[BOX, (0.3, 0.1, 0.9, 0.4), (0.1, 0.2, 0.6, 0.72)]),
+    "box-two-classes": payload(boxes=[BOX, BOX]),
+    "box-tiny": one(0.1, 0.2, 0.6, 0.22),
+    "box-whole-image": one(0.0, 0.0, 1.0, 1.0),
+    "class-id-zero": labelled([0], None),
+    "class-id-unknown": labelled([3], None),
+    "class-text-disagrees": labelled([1], ["dog"]),
+    "class-text-spelling": labelled([1], ["Cat"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", TRIGGERS)
+def test_a_record_with_one_fault_has_that_finding_alone(code: str):
+    assert codes(TRIGGERS[code]) == [code]
+
+
+def test_every_code_of_records_images_boxes_and_classes_has_its_trigger():
+    over_the_set = {"source-id-doubled", "class-off-by-one", "class-absent", "class-imbalance"}
+    groups = ("record", "image", "boxes", "classes")
+    expected = {code for code, check in BY_CODE.items() if check.group in groups}
+    assert set(TRIGGERS) == expected - over_the_set
+
+
+NEAR_MISSES = {
+    "plain": payload(),
+    "no boxes": payload(boxes=[]),
+    "no boxes and no features of them": serialise_example(
+        {k: v for k, v in features(boxes=[]).items() if "object" not in k}
+    ),
+    "png": with_image(noise(), "PNG"),
+    "bmp": with_image(noise(), "BMP"),
+    "progressive": with_image(noise(), progressive=True),
+    "declared jpg": payload(format=[b"JPG"]),
+    "format not declared": payload(format=None),
+    "orientation 1": exif(1),
+    "bytes behind the end": payload(encoded=[encoded(noise()) + b"\0\0"]),
+    "16 pixels high": with_image(noise(40, 16)),
+    "one side 64 times the other": with_image(noise(1280, 20)),
+    "not quite blank": with_image(NEARLY_BLANK),
+    "on the border": one(0.0, 0.0, 0.5, 1.0),
+    "rounded beyond the border": one(0.0, 0.0, 0.5, np.nextafter(F32(1), F32(2))),
+    "half a pixel beyond": one(-0.4 / 48, 0.1, 0.5, 1 + 0.4 / 64),
+    "two pixels wide": one(0.1, 0.25, 0.6, 0.25 + 2 / 64),
+    "nearly the whole image": one(0.0, 0.0, 0.97, 1.0),
+    "one object upon another": payload(boxes=[BOX, BOX], object__is_crowd=np.array([0, 1])),
+    "boxes of two classes that nearly agree": payload(boxes=[BOX, (0.1, 0.2, 0.6, 0.71)]),
+    "overlapping boxes of a class": payload(boxes=[BOX, (0, 0, 0.1, 0.1), (0.1, 0.2, 0.5, 0.7)]),
+    "area of a mask": areas(300),
+    "area of the box": areas(768),
+    "areas not recorded": areas(0),
+    "no texts": labelled([1, 2], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NEAR_MISSES)
+def test_a_sound_record_has_no_finding(case: str):
+    assert codes(NEAR_MISSES[case]) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        (areas(0.19), "area-implausible"),
+        (areas(-1), "area-implausible"),
+        (areas(float("nan")), "area-implausible"),
+        (one(0.1, 0.2, 0.6, float("inf")), "box-not-finite"),
+        (one(0.1, 0.2, 0.6, 0.2), "box-no-area"),
+        (one(0.1, 0.7, 0.6, 0.2), "box-inverted"),
+        (one(-0.1, 0.2, 0.6, 0.7), "box-beyond-border"),
+        (one(1.2, 1.2, 1.5, 1.6), "box-beyond-border"),
+        (cut(1), "image-truncated"),
+        (with_image(noise(), "GIF"), "image-format-unsupported"),
+        (with_image(noise(), "TIFF"), "image-format-unsupported"),
+        (with_image(noise().convert("RGBA"), "PNG"), "image-mode-unusual"),
+        (with_image(noise().convert("CMYK")), "image-mode-unusual"),
+        (payload(encoded=[b""]), "image-undecodable"),
+        (payload(encoded=None), "field-missing"),
+        (payload(encoded=[b"a", b"b"]), "field-length"),
+        (payload(source_id=None), "field-missing"),
+        (payload(source_id=np.array([7])), "field-type"),
+        (payload(boxes=[], object__area=np.zeros(0, np.int64)), "field-type"),
+        (labelled([-1], None), "class-id-unknown"),
+        (labelled([2], ["cow"]), "class-text-disagrees"),
+    ],
+)
+def test_other_forms_of_a_fault_are_found_too(record: bytes, code: str):
+    assert codes(record) == [code]
+
+
+def test_without_a_label_map_classes_are_not_checked():
+    assert codes(labelled([9], ["cow"]), names=None) == []
+
+
+def test_a_finding_says_which_box_what_was_seen_and_what_was_expected():
+    record = payload(boxes=[BOX, (0.1, 0.2, 0.1, 0.7)])
+    (fault,) = examine_record(record, names=NAMES).faults
+    assert fault.seen == "box 1 (dog): ymin 0.1, xmin 0.2, ymax 0.1, xmax 0.7"
+    assert fault.expected == "ymin < ymax and xmin < xmax"
+    assert fault.boxes == (1,)
+
+
+def test_swapped_sides_of_an_image_are_said_to_be_swapped():
+    (fault,) = examine_record(TRIGGERS["image-size-mismatch"], names=NAMES).faults
+    assert "the image's sides swapped" in fault.seen
+
+
+def test_several_faults_are_all_found():
+    record = payload(
+        boxes=[(0.1, 0.2, 0.1, 0.7), (10, 20, 30, 40)], source_id=[b""], encoded=[encoded(BLANK)]
+    )
+    assert set(codes(record)) == {
+        "source-id-empty",
+        "image-blank",
+        "box-no-area",
+        "box-pixel-coordinates",
+    }
+
+
+def test_facts_count_all_boxes_and_measure_the_sound_ones():
+    facts = examine_record(payload(boxes=[BOX, (0.1, 0.2, 0.1, 0.7)]), names=NAMES).facts
+    assert facts.num_boxes == 2
+    np.testing.assert_allclose(
+        facts.boxes_xyxy_px, [[0.2 * 64, 0.1 * 48, 0.7 * 64, 0.6 * 48]], rtol=1e-6
+    )
