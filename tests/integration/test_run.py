@@ -128,7 +128,7 @@ def test_the_published_model_predicts_in_both_forms(folder):
     from kfdet.storage.records import read_record_at
 
     shard = next((folder / "data").glob("test-00000-*"))
-    record = parse_record(read_record_at(shard, 0))
+    record = parse_record(read_record_at(shard, 0), where=shard.name)
     (folder / "image.jpg").write_bytes(record.encoded)
     version = folder / "registry" / "tiny" / "versions" / "000001"
     done = kfdet(
