@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,17 @@ import numpy as np
 import pytest
 from dataset_cases import QUIET, config_of, payload, sound_splits, write_dataset
 
+from kfdet.core.detection_record import serialise_record
+from kfdet.core.label_map import contiguous
+from kfdet.core.shapes import SHAPE_NAMES
 from kfdet.errors import ConfigError, DataError
 from kfdet.schema.dataset import Findings, Manifest, Statistics
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.stages import validate
+from kfdet.stages.data_synth import shapes_record
 from kfdet.storage.dataset import data_digest, dataset_digests
 from kfdet.storage.documents import read_document
+from kfdet.storage.label_maps import write_label_map
 
 NO_AREA = payload(seed=77, boxes=[(0.1, 0.1, 0.1, 0.5)])
 
@@ -159,6 +165,20 @@ def test_every_image_faulty_is_reported_to_the_end(tmp_path: Path):
     found = read_document(Findings, tmp_path / "findings.json")
     assert found.counts["image-undecodable"] == 12
     assert found.counts["class-id-unknown"] == 12
+
+
+def test_boxes_with_swapped_axes_are_found_by_looking_at_the_images(tmp_path: Path):
+    def swapped(split: str, index: int) -> bytes:
+        record = shapes_record(split=split, index=index, size_px=128, seed=0)
+        boxes = record.boxes_yxyx_norm[:, [1, 0, 3, 2]]
+        return serialise_record(dataclasses.replace(record, boxes_yxyx_norm=boxes))
+
+    splits = {s: [swapped(s, n) for n in range(35)] for s in ("train", "val", "test")}
+    config = write_dataset(tmp_path / "data", splits)
+    write_label_map(tmp_path / "data" / "label_map.pbtxt", contiguous(SHAPE_NAMES))
+    with pytest.raises(DataError, match="with x and y swapped"):
+        run(config, tmp_path)
+    assert read_document(Findings, tmp_path / "findings.json").counts == {"boxes-misplaced": 3}
 
 
 def test_validating_imports_no_tensorflow():

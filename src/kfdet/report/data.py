@@ -204,9 +204,8 @@ def _picture(sample: Sample) -> Html | None:
     boxes = record.boxes_yxyx_norm.astype(np.float64) * scale
     texts = record.class_texts or tuple(str(number) for number in record.class_ids)
     caption = f"{record.source_id}, record {sample.record}"
-    if sample.fault is not None:
-        caption = f"{sample.fault.code}: {sample.fault.seen} ({caption})"
-    faulty = sample.fault.boxes if sample.fault else ()
+    if sample.about:
+        caption = f"{sample.about} ({sample.split}, {caption})"
     drawn = [
         PictureBox(
             xmin=float(xmin),
@@ -214,8 +213,8 @@ def _picture(sample: Sample) -> Html | None:
             xmax=float(xmax),
             ymax=float(ymax),
             # Where one box is meant, only that one is named.
-            label=text if not faulty or index in faulty else "",
-            kind="false_alarm" if index in faulty else "ground_truth",
+            label=text if not sample.boxes or index in sample.boxes else "",
+            kind="false_alarm" if index in sample.boxes else "ground_truth",
         )
         for index, ((ymin, xmin, ymax, xmax), text) in enumerate(zip(boxes, texts, strict=True))
     ]

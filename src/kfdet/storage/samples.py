@@ -31,5 +31,6 @@ def _read(pick: Pick) -> Sample | None:
         file=pick.file,
         record=pick.record,
         content=content,
-        fault=pick.fault,
+        about=pick.about,
+        boxes=pick.boxes,
     )

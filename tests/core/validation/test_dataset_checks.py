@@ -57,6 +57,7 @@ def test_gaps_in_a_label_map_are_named():
     names = Names(aliases={1: ("a",), 3: ("b",), 7: ("c",)})
     seen = [fault.seen for _, fault in label_map_faults(names, file="m")]
     assert seen == ["no class has id 2", "no class has id 4 to 6"]
+    assert codes(label_map_faults(names, file="m")) == ["label-map-gaps"] * 2
     assert codes(label_map_faults(NAMES, file="m")) == []
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -91,3 +92,8 @@ def test_the_catalogue_is_complete_and_in_plain_sentences():
         assert check.remedy.endswith(".")
         assert not check.what.endswith(".")
         assert check.code == check.code.lower()
+
+
+def test_every_code_is_named_in_a_test():
+    texts = "".join(path.read_text() for path in Path(__file__).parents[2].rglob("test_*.py"))
+    assert [code for code in BY_CODE if f'"{code}"' not in texts] == []

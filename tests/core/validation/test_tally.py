@@ -27,6 +27,8 @@ def facts(draw: st.DrawFn) -> RecordFacts:
         num_boxes=count,
         crowd_boxes=0,
         class_ids=draw(arrays(np.int64, count, elements=st.integers(1, 3))),
+        placement=draw(st.sampled_from([None, "as recorded", "mirrored"])),
+        is_exif_rotated=draw(st.booleans()),
         texts=count,
         text_offsets={0: count},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,12 @@ class Objects:
 
     def is_sound(self) -> NDArray[np.bool_]:
         """Returns bool[N]: finite, with an area, and no further than a pixel outside the image."""
-        return np.array([fault is None for fault in _worst_faults(self)], dtype=np.bool_)
+        return np.array([fault is None for fault in self.worst_faults], dtype=np.bool_)
+
+    @cached_property
+    def worst_faults(self) -> Sequence[Fault | None]:
+        """For each box the fault that keeps it from being a box of the image, if any."""
+        return _worst_faults(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +77,8 @@ def plain(text: str) -> str:
 
 def box_faults(objects: Objects) -> Iterator[Fault]:
     """Yields what is wrong with boxes and areas, box by box."""
-    worst = _worst_faults(objects)
-    boxes = objects.boxes_xyxy_px()
-    yield from (fault for fault in worst if fault is not None)
-    sound = np.array([fault is None for fault in worst], dtype=np.bool_)
+    boxes, sound = objects.boxes_xyxy_px(), objects.is_sound()
+    yield from (fault for fault in objects.worst_faults if fault is not None)
     width, height = objects.size_px
     for index in np.flatnonzero(sound):
         xmin, ymin, xmax, ymax = boxes[index]
@@ -130,7 +134,6 @@ def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
 
 
 def _worst_faults(objects: Objects) -> Sequence[Fault | None]:
-    """Returns for each box the fault that keeps it from being a box of the image, if any."""
     boxes = objects.boxes_yxyx_norm
     if len(boxes) == 0:
         return ()

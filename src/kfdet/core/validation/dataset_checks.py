@@ -8,6 +8,7 @@ from itertools import pairwise
 from kfdet.core.validation.boxes import Names, plain
 from kfdet.core.validation.findings import Fault, Place
 from kfdet.core.validation.near_copies import HASH_BITS, MOST_BITS, NearCopy, near_copies
+from kfdet.core.validation.placement import PLACEMENTS
 from kfdet.core.validation.tally import Identities, SplitTally
 from kfdet.schema.dataset import SPLITS, Split
 
@@ -15,6 +16,9 @@ IMBALANCE = 100
 _MOSTLY = 0.9
 _HARDLY = 0.1
 _FEW_BOXES = 0.5
+_FEWEST_PLACED = 30
+_FEWEST_ROTATED = 10
+_CLEARLY = 0.6
 
 
 def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]]:
@@ -136,6 +140,30 @@ def split_faults(tallies: Mapping[Split, SplitTally]) -> Iterator[tuple[Place, F
             )
 
 
+def placement_faults(tallies: Mapping[Split, SplitTally]) -> Iterator[tuple[Place, Fault]]:
+    """Yields the splits whose boxes would fit their images better if they were moved."""
+    for split, tally in tallies.items():
+        for rotated in (False, True):
+            wins = {name: tally.placements[rotated, name] for name in PLACEMENTS}
+            decided = sum(wins.values())
+            best = max(wins, key=lambda name: wins[name])
+            if (
+                decided < (_FEWEST_ROTATED if rotated else _FEWEST_PLACED)
+                or best == "as recorded"
+                or wins[best] < _CLEARLY * decided
+            ):
+                continue
+            which = "images that EXIF rotates" if rotated else "images"
+            yield (
+                Place(file=f"dataset.{split}", split=split),
+                Fault(
+                    code="boxes-misplaced",
+                    seen=f"on {wins[best]:,} of {decided:,} {which} the boxes fit best {best}",
+                    expected="as recorded",
+                ),
+            )
+
+
 def identity_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:
     """Yields the images, and the source ids, that are there more than once."""
     yield from _repeated(
@@ -193,6 +221,7 @@ def _repeated(
                     code=code,
                     seen=f"{what} of {_shown(identities[earlier[0]], earlier[1], earlier[0])}",
                     expected=expected,
+                    like=_place(identities[earlier[0]], earlier[1], split=earlier[0]),
                 ),
             )
         for value, position in own.items():
@@ -224,6 +253,7 @@ def near_copy_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[P
                     seen=f"{copy.bits} of {HASH_BITS} bits of its perceptual hash differ from "
                     f"{_shown(original, copy.original, earlier)}",
                     expected=f"more than {MOST_BITS}",
+                    like=_place(original, copy.original, split=earlier),
                 ),
             )
 

@@ -25,6 +25,7 @@ from kfdet.core.example import ExampleError, Feature, parse_example
 from kfdet.core.validation.boxes import Names, Objects, box_faults, class_faults
 from kfdet.core.validation.findings import Fault
 from kfdet.core.validation.images import ImageFacts, image_faults, look_at_image
+from kfdet.core.validation.placement import Placement, best_placement
 
 CONTENT_BYTES = 16
 
@@ -41,6 +42,8 @@ class RecordFacts:
         boxes_xyxy_px: float64[M, 4], only the sound ones.
         num_boxes: All of them.
         class_ids: int64[num_boxes].
+        placement: Where the boxes fit the image best; None where that is not clear.
+        is_exif_rotated: The image asks viewers to rotate it.
         text_offsets: Offset k in -1, 0, 1 to the boxes whose text names the class of id + k.
     """
 
@@ -55,6 +58,8 @@ class RecordFacts:
     crowd_boxes: int
     class_ids: NDArray[np.int64]
     texts: int
+    placement: Placement | None
+    is_exif_rotated: bool
     text_offsets: Mapping[int, int]
 
 
@@ -158,8 +163,16 @@ def _facts(
         crowd_boxes=int(objects.is_crowd.sum()) if objects else 0,
         class_ids=objects.class_ids if objects else none,
         texts=len(objects.texts) if objects else 0,
+        placement=_placement(image, objects),
+        is_exif_rotated=image.orientation != 1,
         text_offsets=_text_offsets(objects, names) if objects and names else {},
     )
+
+
+def _placement(image: ImageFacts, objects: Objects | None) -> Placement | None:
+    if image.thumbnail is None or objects is None or not len(objects.class_ids):
+        return None
+    return best_placement(image.thumbnail, objects.boxes_yxyx_norm[objects.is_sound()])
 
 
 def _text_offsets(objects: Objects, names: Names) -> dict[int, int]:

@@ -16,21 +16,6 @@ _ORDER = {check.code: position for position, check in enumerate(CATALOGUE)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What a check saw, apart from where.
-
-    Attributes:
-        code: Of the catalogue.
-        boxes: Positions of the boxes concerned within their record.
-    """
-
-    code: str
-    seen: str
-    expected: str
-    boxes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a check looked; `Finding` says what the fields mean."""
 
@@ -39,6 +24,23 @@ class Place:
     record: int | None = None
     byte_offset: int | None = None
     source_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What a check saw, apart from where.
+
+    Attributes:
+        code: Of the catalogue.
+        boxes: Positions of the boxes concerned within their record.
+        like: The other record, where two are compared.
+    """
+
+    code: str
+    seen: str
+    expected: str
+    boxes: tuple[int, ...] = ()
+    like: Place | None = None
 
 
 @dataclass(kw_only=True)

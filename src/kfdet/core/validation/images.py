@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from kfdet.core.validation.findings import Fault
 from kfdet.core.validation.near_copies import NO_HASH, hash_image
+from kfdet.core.validation.placement import edge_thumbnail
 
 SMALL_SIDE_PX = 16
 STRIP_RATIO = 64
@@ -28,7 +30,7 @@ DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
 Damage = tuple[DecodeProblem, str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ImageFacts:
     """What decoding an image showed.
 
@@ -41,6 +43,7 @@ class ImageFacts:
         is_blank: All the pixels are of one grey level, or nearly.
         perceptual_hash: As `near_copies.hash_image` makes it; NO_HASH when the image is blank or
             can't be decoded.
+        thumbnail: As `placement.edge_thumbnail` makes it; None when it is blank or can't be decoded.
         problem, detail: Why the trainer would not decode it.
     """
 
@@ -52,6 +55,7 @@ class ImageFacts:
     brightness: float | None = None
     is_blank: bool = False
     perceptual_hash: bytes = NO_HASH
+    thumbnail: NDArray[np.uint8] | None = None
     problem: DecodeProblem | None = None
     detail: str = ""
 
@@ -100,6 +104,7 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         brightness=_mean(grey),
         is_blank=is_blank,
         perceptual_hash=NO_HASH if is_blank else hash_image(grey),
+        thumbnail=None if is_blank else edge_thumbnail(grey),
     )
 
 
@@ -108,7 +113,9 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(image, dtype=np.float64)
         return Image.fromarray((np.clip(levels, 0, 65535) / 257).astype(np.uint8))
-    return image if image.mode == "L" else image.convert("RGB").convert("L")
+    if image.mode in ("L", "RGB"):
+        return image.convert("L")
+    return image.convert("RGB").convert("L")
 
 
 def _mean(grey: Image.Image) -> float:

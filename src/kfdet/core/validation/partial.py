@@ -11,8 +11,10 @@ from kfdet.core.validation.dataset_checks import (
     identity_faults,
     label_map_faults,
     near_copy_faults,
+    placement_faults,
     split_faults,
 )
+from kfdet.core.validation.drift import drift_faults
 from kfdet.core.validation.findings import FindingLog
 from kfdet.core.validation.shards import FileFacts, file_faults
 from kfdet.core.validation.tally import Identities, SplitTally
@@ -70,7 +72,12 @@ def whole_log(
             log.add(place, fault)
         for place, fault in class_set_faults(filled, names, file=label_map):
             log.add(place, fault)
+        shown = {number: aliases[0] for number, aliases in names.aliases.items()}
+        for place, fault in drift_faults(filled, shown):
+            log.add(place, fault)
     for place, fault in split_faults(tallies):
+        log.add(place, fault)
+    for place, fault in placement_faults(filled):
         log.add(place, fault)
     identities = {split: partial.identities for split, partial in partials.items()}
     for place, fault in identity_faults(identities):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from kfdet.core.detection_record import DetectionRecord
 from kfdet.core.validation.catalogue import CATALOGUE, SeverityOrOff
-from kfdet.core.validation.findings import Fault, FindingLog
+from kfdet.core.validation.findings import Fault, FindingLog, Place
 from kfdet.core.validation.partial import Partial
 from kfdet.schema.dataset import Severity, Split
 
@@ -24,25 +25,28 @@ class Sample:
 
     Attributes:
         file, record: Where it is.
-        fault: What is wrong with it; None for an ordinary sample.
+        about: What is wrong with it; empty for an ordinary sample.
+        boxes: Positions of the boxes that are meant.
     """
 
     split: Split
     file: str
     record: int
     content: DetectionRecord
-    fault: Fault | None = None
+    about: str = ""
+    boxes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """A record that is worth reading again."""
+    """A record that is worth reading again; `Sample` says what the fields mean."""
 
     split: Split
     file: str
     byte_offset: int
     record: int
-    fault: Fault | None = None
+    about: str = ""
+    boxes: tuple[int, ...] = ()
 
 
 def ordinary(partials: Mapping[Split, Partial]) -> Iterator[Pick]:
@@ -69,18 +73,25 @@ def conspicuous(log: FindingLog, severities: Mapping[str, SeverityOrOff]) -> Ite
         if check.group in _VISIBLE and severities[check.code] in rank
     ]
     codes.sort(key=lambda code: rank[severities[code]])
-    shown = 0
-    for code in codes:
-        for place, fault in log.first.get(code, [])[:EXHIBITS_A_CODE]:
-            if place.split is None or place.record is None or place.byte_offset is None:
-                continue
-            if shown == EXHIBITS:
-                return
-            shown += 1
+    picks = (
+        pick
+        for code in codes
+        for place, fault in log.first.get(code, [])[:EXHIBITS_A_CODE]
+        for pick in _both(place, fault)
+    )
+    yield from itertools.islice(picks, EXHIBITS)
+
+
+def _both(place: Place, fault: Fault) -> Iterator[Pick]:
+    """Yields the record of a finding, and the one that it is compared with."""
+    abouts = (f"{fault.code}: {fault.seen}", f"{fault.code}: the one it is like")
+    for where, about in zip((place, fault.like), abouts, strict=True):
+        if where and where.split and where.record is not None and where.byte_offset is not None:
             yield Pick(
-                split=place.split,
-                file=place.file,
-                byte_offset=place.byte_offset,
-                record=place.record,
-                fault=fault,
+                split=where.split,
+                file=where.file,
+                byte_offset=where.byte_offset,
+                record=where.record,
+                about=about,
+                boxes=fault.boxes,
             )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfdet.core.validation.examine import CONTENT_BYTES, RecordFacts
+from kfdet.core.validation.placement import Placement
 from kfdet.schema.dataset import ClassStatistics, Histogram, ImageSize, SplitStatistics
 
 # The same edges for every data set, so that histograms add up and compare.
@@ -55,7 +56,11 @@ def _counts_histogram(counts: Mapping[int, int], *, width: int) -> Histogram:
 
 @dataclass(kw_only=True)
 class SplitTally:
-    """What the records of a split add up to. Merging shards in any grouping gives the same."""
+    """What the records of a split add up to. Merging shards in any grouping gives the same.
+
+    Attributes:
+        placements: (whether EXIF rotates the image, where its boxes fit best) to number of images.
+    """
 
     images: int = 0
     images_without_boxes: int = 0
@@ -63,6 +68,7 @@ class SplitTally:
     crowd_boxes: int = 0
     texts: int = 0
     text_offsets: Counter[int] = field(default_factory=Counter)
+    placements: Counter[tuple[bool, Placement]] = field(default_factory=Counter)
     class_boxes: Counter[int] = field(default_factory=Counter)
     class_images: Counter[int] = field(default_factory=Counter)
     image_sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -81,6 +87,8 @@ class SplitTally:
         self.crowd_boxes += facts.crowd_boxes
         self.texts += facts.texts
         self.text_offsets.update(facts.text_offsets)
+        if facts.placement is not None:
+            self.placements[facts.is_exif_rotated, facts.placement] += 1
         ids = facts.class_ids.tolist()
         self.class_boxes.update(ids)
         self.class_images.update(set(ids))
@@ -100,6 +108,7 @@ class SplitTally:
         self.crowd_boxes += other.crowd_boxes
         self.texts += other.texts
         self.text_offsets.update(other.text_offsets)
+        self.placements.update(other.placements)
         self.class_boxes.update(other.class_boxes)
         self.class_images.update(other.class_images)
         self.image_sizes.update(other.image_sizes)
