@@ -172,6 +172,9 @@ def help_text(*verb: str) -> str:
 VERBS = (
     (), ("run",), ("compile",), ("compare",), ("predict",), ("data", "synth"),
     ("data", "convert", "voc"), ("data", "convert", "coco"), *((stage,) for stage in STAGES),
+    ("submit",), ("schedule",), ("schedule", "create"), ("schedule", "list"),
+    ("schedule", "pause"), ("schedule", "resume"), ("schedule", "delete"), ("runs",), ("status",),
+    ("logs",), ("terminate",),
 )  # fmt: skip
 
 

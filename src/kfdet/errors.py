@@ -6,6 +6,7 @@ KfdetError                       1   anything kfdet explains itself
 │   └── ArtifactError           10   a file written by another stage is missing, damaged or foreign
 ├── ConfigError                 11   run configuration, detector or gate policy
 ├── StorageError                 1   disk full, no permission, unreachable location
+├── ClusterError                 1   Kubeflow Pipelines unreachable, refusing or of another version
 ├── TrainingError                1   NaN loss, unusable checkpoints
 └── ParityError                  1   an export that does not answer like its checkpoint
 """
@@ -69,6 +70,10 @@ class ConfigError(KfdetError):
 
 
 class StorageError(KfdetError):
+    pass
+
+
+class ClusterError(KfdetError):
     pass
 
 

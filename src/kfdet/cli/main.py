@@ -14,6 +14,11 @@ from kfdet.errors import KfdetError, did_you_mean
 from kfdet.progress import INTERRUPTED
 
 _DESCRIPTION = "Train TensorFlow object detectors and let only the good ones out."
+_SCHEDULE = """\
+Run on a cluster again and again. `kfdet schedule CONFIG --cron ...` is `kfdet schedule create`.
+Each run names its data first: while they stay the same, everything up to the gate comes from the
+cache, and nothing is published twice.
+"""
 _EPILOG = """\
 exit codes: 0 done, 1 unexpected, 2 wrong usage, 10 bad data, 11 bad configuration,
 20 gate says fail and 21 insufficient evidence (with --exit-code), 130 interrupted
@@ -64,6 +69,7 @@ def build_parser() -> _Parser:
     _add_data_verbs(verbs)
     _add_stage_verbs(verbs)
     _add_model_verbs(verbs)
+    _add_cluster_verbs(verbs)
     return parser
 
 
@@ -107,6 +113,12 @@ def _add_run_verbs(verbs: _Verbs) -> None:
         "--exit-code", action="store_true", help="end with 20 or 21 when the gate does not pass"
     )
     run.add_argument("--fresh", action="store_true", help="take no stage from the cache")
+    run.add_argument(
+        "--runner",
+        choices=("process", "docker"),
+        default="process",
+        help="what a task runs as: a process, or a container of its image (default: process)",
+    )
 
     compile_ = _verb(
         verbs,
@@ -289,9 +301,103 @@ def _add_model_verbs(verbs: _Verbs) -> None:
     )
 
 
+def _add_cluster_verbs(verbs: _Verbs) -> None:
+    def verb(
+        where: _Verbs, name: str, summary: str, *, handler: str, config: bool = False
+    ) -> argparse.ArgumentParser:
+        parser = _verb(where, name, summary, handler=f"kfdet.cli.{handler}", config=config)
+        parser.add_argument(
+            "--host",
+            metavar="URL",
+            help="Kubeflow Pipelines (default: $KF_PIPELINES_ENDPOINT, else as kubectl)",
+        )
+        parser.add_argument("--namespace", metavar="NAME", help="yours, where there are many users")
+        return parser
+
+    def sending(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--name", help="default: as the configuration says")
+        parser.add_argument(
+            "--experiment", metavar="NAME", help="made when missing (default: cluster.experiment)"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would be sent, and send nothing"
+        )
+
+    submit = verb(verbs, "submit", "run on a cluster", handler="submit:submit", config=True)
+    sending(submit)
+    submit.add_argument("--wait", action="store_true", help="watch it, and end with its verdict")
+    submit.add_argument(
+        "--exit-code", action="store_true", help="with --wait: 20 or 21 when the gate does not pass"
+    )
+    submit.add_argument(
+        "--data-digest",
+        metavar="DIGEST",
+        help="as kfdet fingerprint prints it, or `cluster` to have it taken there "
+        "(default: taken here when the files are here, else there)",
+    )
+    submit.add_argument(
+        "--pipeline", metavar="NAME", help="upload the pipeline under a name, and run that"
+    )
+    submit.add_argument(
+        "--new-version", action="store_true", help="with --pipeline: add to what differs"
+    )
+    submit.add_argument("--poll-s", type=float, metavar="S", help=argparse.SUPPRESS)
+
+    schedule = verbs.add_parser(
+        "schedule", help="run on a cluster again and again", description=_SCHEDULE
+    )
+    kinds = schedule.add_subparsers(title="verbs", metavar="VERB", required=True)
+    create = verb(kinds, "create", "create a schedule", handler="schedule:create", config=True)
+    sending(create)
+    create.add_argument(
+        "--cron",
+        required=True,
+        metavar="FIELDS",
+        help='5 or 6 fields: "0 3 * * 1" is Monday at 03:00, by the clock of the cluster',
+    )
+    create.add_argument(
+        "--max-concurrency",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs at the same time; one more waits (default: 1)",
+    )
+    create.add_argument(
+        "--catch-up",
+        choices=("latest", "all"),
+        default="latest",
+        help="runs missed during a pause that are made up for (default: latest)",
+    )
+    verb(kinds, "list", "list schedules", handler="schedule:list_schedules")
+    for name, summary in (
+        ("pause", "start no runs for now"),
+        ("resume", "start runs again"),
+        ("delete", "delete a schedule; its runs stay"),
+    ):
+        parser = verb(kinds, name, summary, handler=f"schedule:{name}")
+        parser.add_argument("schedule", metavar="SCHEDULE", help="name or identity")
+
+    runs = verb(verbs, "runs", "list runs on a cluster", handler="cluster_runs:runs")
+    runs.add_argument("--experiment", metavar="NAME", help="of this experiment alone")
+    runs.add_argument("--limit", type=int, default=20, metavar="N", help="default: 20")
+    status = verb(verbs, "status", "show a run on a cluster", handler="cluster_runs:status")
+    logs = verb(verbs, "logs", "print a stage's log", handler="cluster_runs:logs")
+    terminate = verb(verbs, "terminate", "end a run on a cluster", handler="cluster_runs:terminate")
+    for parser in (status, logs, terminate):
+        parser.add_argument("run", metavar="RUN", help="identity, or name of the newest")
+    logs.add_argument("stage", metavar="STAGE")
+
+
+def _with_verb(argv: Sequence[str]) -> list[str]:
+    """Returns a command line where `schedule CONFIG` is `schedule create CONFIG`."""
+    if len(argv) > 1 and argv[0] == "schedule" and argv[1].endswith((".yaml", ".yml")):
+        return ["schedule", "create", *argv[1:]]
+    return list(argv)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with the right exit code."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser().parse_args(_with_verb(sys.argv[1:] if argv is None else argv))
     module, _, function = arguments.handler.partition(":")
     try:
         code = getattr(importlib.import_module(module), function)(arguments)

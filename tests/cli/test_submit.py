@@ -1,0 +1,395 @@
+"""Runs on a cluster: the real command against a server that speaks the v2beta1 API."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from kfp_api.double import started
+
+DIGEST = "ab" * 32
+STAGES = ("validate", "render", "train", "select", "evaluate", "merge", "gate", "export", "publish")
+PASSED = "[gate] pass: ap 0.91 is at least 0.75.\n"
+FAILED = "[gate] fail: ap 0.41 is below 0.75.\n"
+UNSURE = "[gate] insufficient_evidence: 12 images are too few.\n"
+PUBLISHED = "[publish] shapes version 7 is now the champion: /mnt/kfdet/registry/shapes\n"
+
+
+def configuration(**changes):
+    return {
+        "name": "shapes",
+        "dataset": {
+            "label_map": "data/label_map.pbtxt",
+            **{split: f"data/{split}-*.tfrecord" for split in ("train", "val", "test")},
+        },
+        "detector": {"input_size": [128, 128], "max_level": 5},
+        "training": {"steps": 100, "batch_size": 8, "checkpoint_every": 50},
+        "gate": {"rules": [{"metric": "ap", "at_least": 0.75}]},
+        "cluster": {"volumes": [{"claim": "kfdet", "path": "/mnt/kfdet"}]},
+        **changes,
+    }
+
+
+def ended(states, state="SUCCEEDED"):
+    return {"state": state, "tasks": states}
+
+
+def all_done(*, gate_passes=True):
+    names = STAGES if gate_passes else STAGES[:7]
+    return dict.fromkeys(names, "SUCCEEDED") | {"evaluate": ["SUCCEEDED", "SUCCEEDED"]}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "run.yaml").write_text(yaml.safe_dump(configuration()))
+    with started(folder) as double:
+        yield double
+
+
+@pytest.fixture
+def double(server):
+    server.control("reset")
+    return server
+
+
+def submit(double, *arguments, code=0, **options):
+    return double.kfdet("submit", "run.yaml", "--json", *arguments, code=code, **options)
+
+
+class TestSubmit:
+    def test_a_run_is_created_with_name_digests_parameters_and_link(self, double):
+        done = submit(double, "--data-digest", DIGEST, "--experiment", "nightly")
+        answer = json.loads(done.stdout)
+        (request,) = double.seen("POST", "/apis/v2beta1/runs")
+        body = request["body"]
+        assert body["display_name"] == "shapes"
+        assert answer["link"] == f"{double.host}/#/runs/details/{answer['id']}"
+        assert DIGEST in body["description"]
+        assert answer["config"] in body["description"]
+        assert body["runtime_config"]["parameters"]["data_digest"] == DIGEST
+        assert body["runtime_config"]["parameters"]["model_root"] == "/mnt/kfdet/models"
+        assert body["runtime_config"]["parameters"]["registry"] == "/mnt/kfdet/registry"
+        dataset = json.loads(body["runtime_config"]["parameters"]["dataset"])
+        assert dataset["train"] == ["/mnt/kfdet/data/train-*.tfrecord"]
+        (experiment,) = double.seen("POST", "/apis/v2beta1/experiments")
+        assert experiment["body"]["display_name"] == "nightly"
+        executors = body["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]
+        for executor in executors["deploymentSpec"]["executors"].values():
+            assert executor["podMetadata"]["labels"]["kfdet.dev/data"] == DIGEST[:16]
+            assert executor["podMetadata"]["labels"]["kfdet.dev/config"] == answer["config"][:16]
+            assert executor["pvcMount"][0]["mountPath"] == "/mnt/kfdet"
+
+    def test_an_experiment_that_is_there_is_used_again(self, double):
+        for _ in range(2):
+            submit(double, "--data-digest", DIGEST)
+        assert len(double.seen("POST", "/apis/v2beta1/experiments")) == 1
+        first, second = double.seen("POST", "/apis/v2beta1/runs")
+        assert first["body"]["experiment_id"] == second["body"]["experiment_id"]
+
+    def test_data_that_are_not_here_are_named_by_a_task_of_the_run(self, double):
+        answer = json.loads(submit(double).stdout)
+        assert answer["data"] == "named by the run itself"
+        (request,) = double.seen("POST", "/apis/v2beta1/runs")
+        tasks = request["body"]["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+        digest = tasks["validate"]["inputs"]["parameters"]["data_digest"]
+        assert digest["taskOutputParameter"]["producerTask"] == "fingerprint"
+        assert not tasks["fingerprint"]["cachingOptions"].get("enableCache")
+        assert tasks["validate"]["cachingOptions"]["enableCache"]
+
+    def test_data_that_are_here_are_named_before(self, double, tmp_path):
+        for split in ("train", "val", "test"):
+            (tmp_path / f"{split}-0.tfrecord").write_bytes(split.encode())
+        (tmp_path / "label_map.pbtxt").write_text("item {}")
+        overrides = [
+            f"dataset.{split}={tmp_path}/{split}-*.tfrecord" for split in ("train", "val", "test")
+        ]
+        overrides += [
+            f"dataset.label_map={tmp_path}/label_map.pbtxt",
+            f"cluster.volumes=[{{claim: data, path: {tmp_path}}}, {{claim: kfdet, path: /mnt/kfdet}}]",
+        ]
+        sets = [word for override in overrides for word in ("--set", override)]
+        named = json.loads(double.kfdet("fingerprint", "run.yaml", *sets, "--json").stdout)
+        answer = json.loads(submit(double, *sets).stdout)
+        assert answer["data"] == named["data_digest"]
+
+    def test_a_dry_run_sends_nothing_and_shows_all_of_it(self, double):
+        done = submit(double, "--dry-run", "--data-digest", DIGEST, host="http://127.0.0.1:1")
+        shown = json.loads(done.stdout)
+        assert shown["experiment"] == "kfdet"
+        assert shown["run"]["runtime_config"]["parameters"]["data_digest"] == DIGEST
+        assert "deploymentSpec" in shown["run"]["pipeline_spec"]["pipeline_spec"]
+        assert not double.control("seen", method="GET")["requests"]
+
+
+class TestNamedPipeline:
+    def test_equal_ones_are_uploaded_once_and_another_only_when_asked(self, double):
+        named = ("--pipeline", "detection", "--data-digest", DIGEST)
+        submit(double, *named)
+        submit(double, *named, "--name", "again", "--set", "training.steps=200")
+        assert len(double.seen("POST", "/apis/v2beta1/pipelines/upload")) == 1
+        first, second = double.seen("POST", "/apis/v2beta1/runs")
+        reference = first["body"]["pipeline_version_reference"]
+        assert reference == second["body"]["pipeline_version_reference"]
+        assert first["body"].get("pipeline_spec") is None
+        other = ("--set", "resources.train.cpu='8'")
+        done = submit(double, *named, *other, code=1)
+        assert 'the pipeline "detection" differs' in done.stderr
+        assert "--new-version" in done.stderr
+        submit(double, *named, *other, "--new-version")
+        third = double.seen("POST", "/apis/v2beta1/runs")[-1]["body"]["pipeline_version_reference"]
+        assert third["pipeline_id"] == reference["pipeline_id"]
+        assert third["pipeline_version_id"] != reference["pipeline_version_id"]
+
+
+def wait(double, *arguments, code=0):
+    return submit(
+        double, "--data-digest", DIGEST, "--wait", "--poll-s", "0.1", *arguments, code=code
+    )
+
+
+class TestWait:
+    def test_a_pass_ends_with_the_version(self, double):
+        double.plan(
+            [
+                {"state": "PENDING", "tasks": {}},
+                ended({"validate": "RUNNING"}, "RUNNING"),
+                ended({"validate": "CACHED", "render": "CACHED", "train": "RUNNING"}, "RUNNING"),
+                ended(all_done() | {"validate": "CACHED", "render": "CACHED"}),
+            ],
+            {
+                "train": "[train] 20/100 steps  loss 0.5\n[train] 60/100 steps  loss 0.25\n",
+                "gate": PASSED,
+                "publish": PUBLISHED,
+            },
+        )
+        done = wait(double)
+        record = json.loads(done.stdout)
+        assert record["verdict"] == "pass"
+        assert record["published_version"] == 7
+        statuses = {stage["stage"]: stage["status"] for stage in record["stages"]}
+        assert statuses == dict.fromkeys(STAGES, "done") | {
+            "validate": "cached",
+            "render": "cached",
+        }
+        assert "60/100 steps  loss 0.25" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("log", "verdict", "code"), [(FAILED, "fail", 20), (UNSURE, "insufficient_evidence", 21)]
+    )
+    def test_a_gate_that_does_not_pass_is_an_answer(self, double, log, verdict, code):
+        double.plan([ended(all_done(gate_passes=False))], {"gate": log})
+        record = json.loads(wait(double, "--exit-code", code=code).stdout)
+        assert record["verdict"] == verdict
+        statuses = {stage["stage"]: stage["status"] for stage in record["stages"]}
+        assert statuses["export"] == statuses["publish"] == "skipped"
+
+    def test_what_was_exported_without_a_pass_is_an_error(self, double):
+        double.plan([ended(all_done())], {"gate": FAILED})
+        done = wait(double, code=1)
+        assert "export and publish ran although the gate said fail" in done.stderr
+
+    def test_a_pass_that_published_nothing_is_an_error(self, double):
+        double.plan([ended(all_done(gate_passes=False))], {"gate": PASSED})
+        assert "was not published" in wait(double, code=1).stderr
+
+    def test_a_failed_stage_ends_with_its_words_and_its_exit_code(self, double):
+        said = "[validate] failed: 2 faults:\n  - box outside\n  - no image.\nexit status 10\n"
+        double.plan(
+            [ended({"validate": {"state": "FAILED", "attempts": 2}}, "FAILED")], {"validate": said}
+        )
+        done = wait(double, code=10)
+        assert "stage validate: 2 faults:\n  - box outside\n  - no image." in done.stderr
+        assert "kfdet logs" in done.stderr
+
+    def test_a_run_that_never_reached_a_stage_says_why(self, double):
+        double.plan([{"state": "FAILED", "tasks": {}, "error": "unschedulable: no such volume"}])
+        assert "unschedulable: no such volume" in wait(double, code=1).stderr
+
+    def test_a_server_that_is_away_for_a_moment_is_waited_for(self, double):
+        double.plan([ended(all_done())], {"gate": PASSED, "publish": PUBLISHED})
+        double.behave("broken", times=2, path=r"/runs/[0-9a-f-]+$")
+        assert json.loads(wait(double).stdout)["verdict"] == "pass"
+
+    def test_ctrl_c_leaves_the_run_and_says_how_to_go_on(self, double):
+        double.plan([ended({"validate": "RUNNING"}, "RUNNING")])
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "kfdet.cli.main",
+                "submit",
+                "run.yaml",
+                "--wait",
+                "--data-digest",
+                DIGEST,
+            ],
+            cwd=double.folder,
+            env=double.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + 60
+        while not any(
+            request["path"].startswith("/apis/v2beta1/runs/")
+            for request in double.control("seen", method="GET")["requests"]
+        ):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "the run goes on" in err
+        assert "kfdet terminate" in err
+
+
+class TestRuns:
+    def test_status_logs_runs_and_terminate(self, double):
+        double.plan(
+            [
+                ended(
+                    {
+                        "validate": "SUCCEEDED",
+                        "train": {"state": "RUNNING", "attempts": 2},
+                        "evaluate": ["SUCCEEDED", "RUNNING"],
+                    },
+                    "RUNNING",
+                )
+            ],
+            {"train": "[train] 60/100 steps\n", "evaluate": ["one\n", "two\n"]},
+        )
+        run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
+        status = json.loads(double.kfdet("status", run, "--json").stdout)
+        stages = {stage["stage"]: stage for stage in status["stages"]}
+        assert status["state"] == "RUNNING"
+        assert stages["train"]["attempts"] == 2
+        assert (stages["validate"]["status"], stages["gate"]["status"]) == ("done", "waiting")
+        assert stages["evaluate"]["status"] == "running"
+        assert double.kfdet("logs", "shapes", "train").stdout == "[train] 60/100 steps\n"
+        assert double.kfdet("logs", run, "evaluate").stdout == (
+            "== evaluate 0\none\n\n== evaluate 1\ntwo\n"
+        )
+        assert "has not begun" in double.kfdet("logs", run, "gate", code=1).stderr
+        done = double.kfdet("logs", run, "trian", code=2)
+        assert 'Did you mean "train"?' in done.stderr
+        listed = json.loads(double.kfdet("runs", "--json").stdout)
+        assert [entry["id"] for entry in listed] == [run]
+        double.kfdet("terminate", run)
+        assert json.loads(double.kfdet("status", run, "--json").stdout)["state"] == "CANCELED"
+        assert "has ended already" in double.kfdet("terminate", run, code=1).stderr
+
+    def test_logs_through_the_user_interface_and_with_argo_s_newer_names(self, double):
+        double.plan(
+            [ended({"train": "RUNNING"}, "RUNNING")], {"train": "[train] so far\n"}, pod_names="v2"
+        )
+        double.behave("user interface")
+        run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
+        assert double.kfdet("logs", run, "train").stdout == "[train] so far\n"
+
+    def test_logs_of_pods_that_are_gone(self, double):
+        double.plan([ended(all_done())])
+        run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
+        double.kfdet("status", run)
+        assert "the pods are gone" in double.kfdet("logs", run, "train", code=1).stderr
+
+    def test_what_is_not_there_is_answered_with_the_closest_name(self, double):
+        submit(double, "--data-digest", DIGEST)
+        assert 'Did you mean "shapes"?' in double.kfdet("status", "shape", code=1).stderr
+        done = double.kfdet("runs", "--experiment", "kfdt", code=1)
+        assert 'there is no experiment "kfdt"' in done.stderr
+        assert 'Did you mean "kfdet"?' in done.stderr
+        unknown = "00000000-0000-0000-0000-000000000000"
+        assert "does not exist" in double.kfdet("status", unknown, code=1).stderr
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("mode", "said"),
+        [
+            ("forbidden", "not authorised: User 'jane@example.com'"),
+            ("broken", "the server failed with 500: InternalServerError: the database is gone"),
+            ("only v1", "speaks the API v1beta1 alone"),
+            ("something else", "is no Kubeflow Pipelines"),
+            ("login page", "answers with a page instead of data"),
+        ],
+    )
+    def test_a_server_that_will_not(self, double, mode, said):
+        double.behave(mode)
+        begun = time.monotonic()
+        assert said in double.kfdet("runs", code=1).stderr
+        assert time.monotonic() - begun < 30
+
+    def test_a_conflict_is_told(self, double):
+        double.behave("conflict", path="/experiments$", times=99)
+        done = submit(double, "--data-digest", DIGEST, code=1)
+        assert "exists already" in done.stderr
+
+    def test_nobody_there(self, double):
+        done = double.kfdet("runs", code=1, host="http://127.0.0.1:1")
+        assert "http://127.0.0.1:1: can't be reached: nobody listens there" in done.stderr
+        done = double.kfdet("runs", code=1, host="http://kubeflow.invalid")
+        assert "there is no host of that name" in done.stderr
+
+    def test_no_address_at_all(self, double):
+        done = double.kfdet("runs", code=2, environment={"KF_PIPELINES_ENDPOINT": ""})
+        assert "no address of Kubeflow Pipelines is known" in done.stderr
+        assert "port-forward" in done.stderr
+
+    def test_paths_on_no_volume_are_refused_before_anything_is_sent(self, double):
+        done = submit(double, "--set", "cluster.volumes=[]", code=11)
+        assert "on no volume of the pods: dataset.label_map /mnt/kfdet/data" in done.stderr
+        assert not double.control("seen", method="GET")["requests"]
+
+
+class TestAuthentication:
+    @pytest.fixture(scope="class")
+    def guarded(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("guarded")
+        (folder / "run.yaml").write_text(yaml.safe_dump(configuration()))
+        with started(folder, "--token", "s3cret-token", "--multi-user") as double:
+            yield double
+
+    def test_a_token_opens_from_the_environment_a_file_or_the_cluster(self, guarded):
+        file = guarded.folder / "token"
+        file.write_text("s3cret-token\n")
+        for variable, value in (
+            ("KFDET_KFP_TOKEN", "s3cret-token"),
+            ("KFDET_KFP_TOKEN_FILE", str(file)),
+            ("KF_PIPELINES_SA_TOKEN_PATH", str(file)),
+        ):
+            done = guarded.kfdet("runs", "--namespace", "team", environment={variable: value})
+            assert done.stdout == "no runs\n"
+
+    def test_no_token_and_a_wrong_one_are_told_apart_and_never_printed(self, guarded):
+        done = guarded.kfdet("runs", "--namespace", "team", code=1)
+        assert "not authenticated" in done.stderr
+        assert "is missing" in done.stderr
+        done = guarded.kfdet(
+            "runs", "--namespace", "team", code=1, environment={"KFDET_KFP_TOKEN": "wr0ng"}
+        )
+        assert "is wrong or has expired" in done.stderr
+        assert "wr0ng" not in done.stdout + done.stderr
+
+    def test_cookies_are_sent(self, guarded):
+        guarded.kfdet(
+            "runs",
+            "--namespace",
+            "team",
+            environment={"KFDET_KFP_COOKIES": "session=abc", "KFDET_KFP_TOKEN": "s3cret-token"},
+        )
+        assert guarded.seen("GET", "/apis/v2beta1/runs")[-1]["cookie"] == "session=abc"
+
+    def test_many_users_need_a_namespace(self, guarded):
+        environment = {"KFDET_KFP_TOKEN": "s3cret-token"}
+        done = guarded.kfdet("runs", code=1, environment=environment)
+        assert "Name yours with --namespace" in done.stderr
+
+    def test_a_password_in_the_address_is_refused_and_not_repeated(self, guarded):
+        done = guarded.kfdet("runs", "--host", "https://jane:hunter2@kubeflow.example", code=2)
+        assert "holds a user or a password" in done.stderr
+        assert "hunter2" not in done.stderr
