@@ -5,6 +5,7 @@ It writes one JSON line for every task that starts or ends, to the file its requ
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -12,11 +13,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pydantic import Field
 
+from kfdet.cli.containers import ContainerRequest, docker_runner, stop_containers
+from kfdet.progress import EVENTS_VARIABLE
 from kfdet.schema.base import Schema
 
 
@@ -25,6 +30,7 @@ class PipelineRequest(Schema):
     pipeline: The compiled pipeline.
     cache_root: Where finished tasks are remembered; null runs every task.
     tasks: File that TaskEvent lines are appended to.
+    containers: The containers that tasks run in; null runs them as processes.
     """
 
     pipeline: str
@@ -32,6 +38,7 @@ class PipelineRequest(Schema):
     pipeline_root: str
     cache_root: str | None
     tasks: str
+    containers: ContainerRequest | None = None
 
 
 class TaskEvent(Schema):
@@ -96,26 +103,47 @@ def _observe(tasks: Path) -> None:
     task_executor.execute_single_task = execute_and_tell
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(stop: Callable[[], None]) -> None:
     """Ends this process group when `kfdet run` dies: its end of our standard input closes."""
 
     def wait() -> None:
         # Not sys.stdin: a thread that holds its lock breaks the interpreter's end.
         os.read(0, 1)
+        stop()
         os.killpg(0, signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _interrupt_stops(stop: Callable[[], None]) -> None:
+    """Has SIGINT stop what is not of this process group; kfp waits for it to end."""
+
+    def handler(_signum: int, _frame: FrameType | None) -> None:
+        stop()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+
+
 def main(request_path: str) -> None:
     """Runs the requested pipeline; exits with 1 when a task failed."""
-    _end_with_parent()
     request = PipelineRequest.model_validate(json.loads(Path(request_path).read_text()))
+    containers = request.containers
+    if containers:
+        stop = functools.partial(stop_containers, containers)
+        _end_with_parent(stop)
+        _interrupt_stops(stop)
+    else:
+        _end_with_parent(lambda: None)
     from kfp import components, local
 
     _observe(Path(request.tasks))
+    # Docker would make a missing folder for root.
+    Path(request.pipeline_root).mkdir(parents=True, exist_ok=True)
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=docker_runner(containers, events=os.environ[EVENTS_VARIABLE])
+        if containers
+        else local.SubprocessRunner(use_venv=False),
         pipeline_root=request.pipeline_root,
         # kfp deletes this folder after the run.
         workspace_root=tempfile.mkdtemp(prefix="kfdet-workspace-"),

@@ -17,6 +17,7 @@ from types import FrameType
 from rich.console import Console
 
 from kfdet import __version__
+from kfdet.cli.containers import container_request
 from kfdet.cli.live import LiveView, final_table, verdict_panel
 from kfdet.cli.local_pipeline import PipelineRequest
 from kfdet.cli.output import VERDICT_EXIT_CODES
@@ -44,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = RunFolder(Path(arguments.out or f"runs/{config.name}"))
     console = Console(stderr=arguments.json)
     with folder.locked():
-        record, failure = _run(config, folder, console, fresh=arguments.fresh)
+        record, failure = _run(
+            config, folder, console, fresh=arguments.fresh, runner=arguments.runner
+        )
     if arguments.json:
         print(record.pretty_json(), end="")
     else:
@@ -71,7 +74,7 @@ def _check_policy(config: RunConfig) -> None:
 
 
 def _run(
-    config: RunConfig, folder: RunFolder, console: Console, *, fresh: bool
+    config: RunConfig, folder: RunFolder, console: Console, *, fresh: bool, runner: str
 ) -> tuple[RunRecord, KfdetError | None]:
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
@@ -83,14 +86,22 @@ def _run(
             path.write_text("")
         write_text(folder.config, dump_yaml(config))
     compile_pipeline(folder.pipeline, resources=config.resources)
+    containers = (
+        container_request(config, root=folder.root, pipeline=folder.pipeline)
+        if runner == "docker"
+        else None
+    )
+    # Images may hold other code than this process: what they made is kept apart.
+    cache = folder.cache / containers.images_digest[:12] if containers else folder.cache
     request = PipelineRequest(
         pipeline=str(folder.pipeline),
         arguments=pipeline_arguments(
             config, data_digest=data_digest(digests), model_root=str(folder.models)
         ),
         pipeline_root=str(folder.artifacts),
-        cache_root=None if fresh else str(folder.cache),
+        cache_root=None if fresh else str(cache),
         tasks=str(folder.tasks),
+        containers=containers,
     )
     write_text(folder.request, request.canonical_json())
 

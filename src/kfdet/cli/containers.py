@@ -1,0 +1,188 @@
+"""Tasks of a run as containers of this machine, held as a cluster holds them: any user, no
+capability, a root file system that can't be written, and no network where all data is local.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kfdet.errors import ConfigError, KfdetError, UsageError
+from kfdet.progress import EVENTS_VARIABLE
+from kfdet.schema.base import Schema
+from kfdet.schema.dataset import SPLITS
+from kfdet.schema.run_config import RunConfig
+from kfdet.storage.atomic import explain_os_errors
+
+_LABEL = "kfdet.run"
+
+
+class ContainerRequest(Schema):
+    """Attributes:
+    run: Label of the run's containers, which finds them when it is interrupted.
+    user: uid:gid that tasks run as and their files belong to.
+    read: Folders mounted at their own paths, to be read.
+    write: Folders mounted at their own paths, to be written.
+    network: Whether tasks may reach anything.
+    images_digest: Digest of the images' ids; other images are other code.
+    """
+
+    run: str
+    user: str
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    network: bool
+    images_digest: str
+
+
+def container_request(config: RunConfig, *, root: Path, pipeline: Path) -> ContainerRequest:
+    """Returns what the run's containers need, after a look at whether they can run at all.
+
+    Args:
+        config: The run.
+        root: Folder of the run.
+        pipeline: The compiled pipeline; it names the images.
+
+    Raises:
+        UsageError: No Docker engine, or an image that is not there.
+        ConfigError: Data that can't be mounted.
+    """
+    reads = [config.dataset.label_map, config.training.init_checkpoint or config.dataset.label_map]
+    reads += [pattern for split in SPLITS for pattern in getattr(config.dataset, split)]
+    registry = config.registry.uri
+    write = {root}
+    if "://" not in registry:
+        with explain_os_errors(Path(registry)):
+            Path(registry).mkdir(parents=True, exist_ok=True)
+        write.add(Path(registry).absolute())
+    read = {_folder(location) for location in reads if "://" not in location} - write
+    return ContainerRequest(
+        run=uuid.uuid4().hex,
+        user=f"{os.getuid()}:{os.getgid()}",
+        read=tuple(sorted(map(str, read))),
+        write=tuple(sorted(map(str, write))),
+        network=any("://" in location for location in (*reads, registry)),
+        images_digest=_images_digest(_images(pipeline)),
+    )
+
+
+def _folder(pattern: str) -> Path:
+    """Returns the deepest folder that holds all the files of a pattern."""
+    folder = Path(pattern).absolute().parent
+    while any(character in str(folder) for character in "*?["):
+        folder = folder.parent
+    if str(folder) in ("/", "/tmp"):  # noqa: S108 a container has a /tmp of its own
+        raise ConfigError(
+            f"the folder {folder} can't be mounted into a container",
+            where=pattern,
+            remedy="Put the data into a folder of its own.",
+        )
+    return folder
+
+
+def _images(pipeline: Path) -> list[str]:
+    specification = next(yaml.safe_load_all(pipeline.read_text(encoding="utf-8")))
+    executors = specification["deploymentSpec"]["executors"].values()
+    return sorted({executor["container"]["image"] for executor in executors})
+
+
+def _images_digest(names: Iterable[str]) -> str:
+    client = _client()
+    whole = hashlib.sha256()
+    from docker import errors
+
+    try:
+        for name in names:
+            whole.update(client.images.get(name).id.encode())
+    except errors.ImageNotFound:
+        raise UsageError(
+            "there is no such image on this machine",
+            where=name,
+            remedy="Build it with make images, or say where it is: KFDET_IMAGE_REGISTRY and "
+            "KFDET_IMAGE_TAG.",
+        ) from None
+    finally:
+        client.close()
+    return whole.hexdigest()
+
+
+def _client() -> Any:
+    try:
+        import docker
+    except ImportError:
+        raise UsageError(
+            "the Python package docker is missing", remedy='pip install "kfdet[kfp]".'
+        ) from None
+    try:
+        return docker.from_env()
+    except docker.errors.DockerException as failure:
+        raise UsageError(
+            f"no Docker engine answers: {failure}",
+            where=os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            remedy="Start one, or run without --runner docker.",
+        ) from failure
+
+
+def docker_runner(request: ContainerRequest, *, events: str) -> Any:
+    """Returns kfp's runner for these containers.
+
+    Args:
+        request: The containers.
+        events: File that the stages tell their progress to.
+    """
+    from docker.types import Mount
+    from kfp import local
+    from kfp.local import docker_task_handler
+
+    docker_task_handler.run_docker_container = _run_container
+    return local.DockerRunner(
+        user=request.user,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        read_only=True,
+        tmpfs={"/tmp": "mode=1777"},  # noqa: S108 the containers' own
+        network_mode=None if request.network else "none",
+        labels={_LABEL: request.run},
+        environment={EVENTS_VARIABLE: events},
+        mounts=[
+            *(Mount(path, path, type="bind", read_only=True) for path in request.read),
+            *(Mount(path, path, type="bind") for path in request.write),
+        ],
+    )
+
+
+def _run_container(
+    client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any
+) -> int:
+    """In place of kfp's own, which removes a container before it has asked how it ended."""
+    container = client.containers.run(
+        image=image, command=command, volumes=volumes, detach=True, **arguments
+    )
+    try:
+        for chunk in container.logs(stream=True):
+            print(chunk.decode(errors="replace"), end="")
+        return int(container.wait()["StatusCode"])
+    finally:
+        container.remove(force=True)
+
+
+def stop_containers(request: ContainerRequest) -> None:
+    """Kills the run's containers; training goes on from its last checkpoint another time."""
+    from docker import errors
+
+    try:
+        client = _client()
+    except KfdetError:
+        return
+    for container in client.containers.list(filters={"label": f"{_LABEL}={request.run}"}):
+        try:
+            container.kill()
+        except errors.APIError:
+            continue  # it ended by itself
+    client.close()
