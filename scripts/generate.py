@@ -174,7 +174,7 @@ VERBS = (
     ("data", "convert", "voc"), ("data", "convert", "coco"), *((stage,) for stage in STAGES),
     ("submit",), ("schedule",), ("schedule", "create"), ("schedule", "list"),
     ("schedule", "pause"), ("schedule", "resume"), ("schedule", "delete"), ("runs",), ("status",),
-    ("logs",), ("terminate",),
+    ("logs",), ("terminate",), ("metrics",),
 )  # fmt: skip
 
 

@@ -259,11 +259,28 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     merge.add_argument("shards", metavar="SHARD", nargs="+", help="folders from evaluate")
     inputs(merge, manifest=manifest)
     merge.add_argument("--split", choices=("train", "val", "test"), default="test")
-    for parser in (select, merge):
+    metrics = stage("metrics", "compute metrics of any detector from COCO files")
+    inputs(
+        metrics,
+        **{
+            "ground-truth": "COCO instances",
+            "detections": "COCO results: image_id, category_id, bbox, score",
+        },
+    )
+    metrics.add_argument(
+        "--images", metavar="DIR", help="folder of the images, for pictures in the report"
+    )
+    metrics.add_argument(
+        "--split",
+        choices=("train", "val", "test"),
+        default="test",
+        help="what the metrics say of themselves (default: test)",
+    )
+    for parser in (select, merge, metrics):
         parser.add_argument("--engine", choices=("hotcoco", "pycocotools"), default="hotcoco")
 
     gate = stage("gate", "hold metrics against a policy and the champion")
-    gate.add_argument("metrics", metavar="METRICS", help="metrics.json from merge")
+    gate.add_argument("metrics", metavar="METRICS", help="metrics.json from merge or metrics")
     gate.add_argument(
         "--policy", metavar="FILE", required=True, help="gate policy, or a run configuration"
     )

@@ -141,6 +141,21 @@ def merge(arguments: argparse.Namespace) -> None:
     )
 
 
+def metrics(arguments: argparse.Namespace) -> None:
+    out = Path(arguments.out)
+    _run(
+        "metrics",
+        arguments,
+        ground_truth=Path(arguments.ground_truth),
+        detections=Path(arguments.detections),
+        images=Path(arguments.images) if arguments.images else None,
+        split=arguments.split,
+        engine=arguments.engine,
+        metrics=out / "metrics.json",
+        report=out / "report.html",
+    )
+
+
 def gate(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     result = _run(

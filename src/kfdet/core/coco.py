@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,8 @@ class GroundTruth:
     is_crowd: bool[G].
     area: float64[G], px^2; decides between small, medium and large.
     boxes_xyxy_px: float64[G, 4], [xmin, ymin, xmax, ymax] in pixels of the original image.
+    sizes_wh_px: float64[G, 2], width and height where boxes were given by them: in floating point
+        (x + w) - x is not always w. None: the distance of the corners.
     """
 
     image_id: Int64
@@ -76,6 +79,7 @@ class GroundTruth:
     is_crowd: Bool
     area: Float64
     boxes_xyxy_px: Float64
+    sizes_wh_px: Float64 | None = None
 
     def __post_init__(self) -> None:
         _same_length(self)
@@ -88,20 +92,25 @@ class GroundTruth:
 class Detections:
     """Attributes:
     image_id, class_id: int64[D].
-    score: float32[D].
-    boxes_xyxy_px: float32[D, 4], [xmin, ymin, xmax, ymax] in pixels of the original image.
+    score: float32[D]; float64[D] where they come from a COCO file.
+    boxes_xyxy_px: float32 or float64[D, 4], [xmin, ymin, xmax, ymax] in pixels of the original image.
+    sizes_wh_px: float64[D, 2] or None, as for the ground truth.
     """
 
     image_id: Int64
     class_id: Int64
-    score: Float32
-    boxes_xyxy_px: Float32
+    score: Float32 | Float64
+    boxes_xyxy_px: Float32 | Float64
+    sizes_wh_px: Float64 | None = None
 
     def __post_init__(self) -> None:
         _same_length(self)
 
     def __len__(self) -> int:
         return len(self.image_id)
+
+
+Columns = TypeVar("Columns", Images, GroundTruth, Detections)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,63 +154,58 @@ def concatenate(parts: Sequence[EvaluationData]) -> EvaluationData:
     Returns:
         The same value for any order of the same parts.
     """
-    images = Images(
-        image_id=np.concatenate([part.images.image_id for part in parts]),
-        source_id=tuple(name for part in parts for name in part.images.source_id),
-        file=tuple(name for part in parts for name in part.images.file),
-        record=np.concatenate([part.images.record for part in parts]),
-        width_px=np.concatenate([part.images.width_px for part in parts]),
-        height_px=np.concatenate([part.images.height_px for part in parts]),
-    )
-    truths = [part.ground_truth for part in parts]
-    ground_truth = GroundTruth(
-        image_id=np.concatenate([part.image_id for part in truths]),
-        class_id=np.concatenate([part.class_id for part in truths]),
-        is_crowd=np.concatenate([part.is_crowd for part in truths]),
-        area=np.concatenate([part.area for part in truths]),
-        boxes_xyxy_px=np.concatenate([part.boxes_xyxy_px for part in truths]),
-    )
-    seen = [part.detections for part in parts]
-    detections = Detections(
-        image_id=np.concatenate([part.image_id for part in seen]),
-        class_id=np.concatenate([part.class_id for part in seen]),
-        score=np.concatenate([part.score for part in seen]),
-        boxes_xyxy_px=np.concatenate([part.boxes_xyxy_px for part in seen]),
-    )
     return canonical(
-        EvaluationData(images=images, ground_truth=ground_truth, detections=detections)
+        EvaluationData(
+            images=_joined([part.images for part in parts]),
+            ground_truth=_joined([part.ground_truth for part in parts]),
+            detections=_joined([part.detections for part in parts]),
+        )
     )
 
 
 def canonical(data: EvaluationData) -> EvaluationData:
     """Returns the rows in ascending order of image id; rows of one image keep their order."""
-    images, truth, seen = data.images, data.ground_truth, data.detections
-    order = np.argsort(images.image_id, kind="stable")
-    truth_order = np.argsort(truth.image_id, kind="stable")
-    seen_order = np.argsort(seen.image_id, kind="stable")
     return EvaluationData(
-        images=Images(
-            image_id=images.image_id[order],
-            source_id=tuple(images.source_id[i] for i in order.tolist()),
-            file=tuple(images.file[i] for i in order.tolist()),
-            record=images.record[order],
-            width_px=images.width_px[order],
-            height_px=images.height_px[order],
-        ),
-        ground_truth=GroundTruth(
-            image_id=truth.image_id[truth_order],
-            class_id=truth.class_id[truth_order],
-            is_crowd=truth.is_crowd[truth_order],
-            area=truth.area[truth_order],
-            boxes_xyxy_px=truth.boxes_xyxy_px[truth_order],
-        ),
-        detections=Detections(
-            image_id=seen.image_id[seen_order],
-            class_id=seen.class_id[seen_order],
-            score=seen.score[seen_order],
-            boxes_xyxy_px=seen.boxes_xyxy_px[seen_order],
-        ),
+        images=_in_order(data.images),
+        ground_truth=_in_order(data.ground_truth),
+        detections=_in_order(data.detections),
     )
+
+
+def taken(columns: Columns, rows: Int64 | Bool) -> Columns:
+    """Returns some rows of columns, in the order asked for.
+
+    Args:
+        columns: Images, ground truth or detections.
+        rows: int64[N] indices, or bool[rows].
+    """
+    chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    values: dict[str, Any] = {}
+    for field in fields(columns):
+        column = getattr(columns, field.name)
+        if isinstance(column, tuple):
+            column = tuple(column[i] for i in chosen.tolist())
+        elif column is not None:
+            column = column[chosen]
+        values[field.name] = column
+    return type(columns)(**values)
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    values: dict[str, Any] = {}
+    for field in fields(parts[0]):
+        columns = [getattr(part, field.name) for part in parts]
+        if isinstance(columns[0], tuple):
+            values[field.name] = tuple(itertools.chain.from_iterable(columns))
+        else:
+            values[field.name] = None if columns[0] is None else np.concatenate(columns)
+    return type(parts[0])(**values)
+
+
+def _in_order(columns: Columns) -> Columns:
+    if (np.diff(columns.image_id) >= 0).all():
+        return columns
+    return taken(columns, np.argsort(columns.image_id, kind="stable"))
 
 
 def evaluate(
@@ -380,13 +384,13 @@ def _hotcoco_evaluator(data: EvaluationData, label_map: LabelMap) -> Any:
         _categories(label_map),
         truth.image_id,
         truth.class_id,
-        _xywh(truth.boxes_xyxy_px),
+        boxes_xywh(truth),
         area=truth.area,
         iscrowd=truth.is_crowd,
     )
     rows = np.empty((len(seen), 7), np.float64)
     rows[:, 0] = seen.image_id
-    rows[:, 1:5] = _xywh(seen.boxes_xyxy_px)
+    rows[:, 1:5] = boxes_xywh(seen)
     rows[:, 5] = seen.score
     rows[:, 6] = seen.class_id
     evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
@@ -406,7 +410,7 @@ def _run_pycocotools(data: EvaluationData, label_map: LabelMap) -> tuple[str, li
         ) from failure
     truth, seen = data.ground_truth, data.detections
     images = [{"id": image_id} for image_id in data.images.image_id.tolist()]
-    truth_xywh, seen_xywh = _xywh(truth.boxes_xyxy_px), _xywh(seen.boxes_xyxy_px)
+    truth_xywh, seen_xywh = boxes_xywh(truth), boxes_xywh(seen)
     # Ids begin at 1: pycocotools takes a match with id 0 for no match.
     reference, result = COCO(), COCO()
     reference.dataset = {
@@ -462,9 +466,13 @@ def _categories(label_map: LabelMap) -> list[dict[str, Any]]:
     return [{"id": label.id, "name": label.name} for label in label_map.classes]
 
 
-def _xywh(boxes_xyxy: Float64 | Float32) -> Float64:
-    corners = boxes_xyxy.astype(np.float64)
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+def boxes_xywh(columns: GroundTruth | Detections) -> Float64:
+    """Returns float64[N, 4], [xmin, ymin, width, height] in pixels, as COCO's engines take them."""
+    corners = columns.boxes_xyxy_px.astype(np.float64)
+    sizes = columns.sizes_wh_px
+    if sizes is None:
+        sizes = corners[:, 2:] - corners[:, :2]
+    return np.concatenate([corners[:, :2], sizes], axis=1)
 
 
 def _check(data: EvaluationData, label_map: LabelMap) -> None:
@@ -512,18 +520,12 @@ def _listed_classes(data: EvaluationData, label_map: LabelMap) -> EvaluationData
     if kept.all():
         return data
     return EvaluationData(
-        images=data.images,
-        ground_truth=data.ground_truth,
-        detections=Detections(
-            image_id=seen.image_id[kept],
-            class_id=seen.class_id[kept],
-            score=seen.score[kept],
-            boxes_xyxy_px=seen.boxes_xyxy_px[kept],
-        ),
+        images=data.images, ground_truth=data.ground_truth, detections=taken(seen, kept)
     )
 
 
 def _same_length(columns: Images | GroundTruth | Detections) -> None:
-    lengths = {field.name: len(getattr(columns, field.name)) for field in fields(columns)}
+    values = {field.name: getattr(columns, field.name) for field in fields(columns)}
+    lengths = {name: len(column) for name, column in values.items() if column is not None}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns of different lengths: {lengths}")

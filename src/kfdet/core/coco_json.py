@@ -87,7 +87,7 @@ class _Parser:
         found: dict[int, dict[str, Any]] = {}
         for position, entry in enumerate(entries):
             number = entry.get("id") if isinstance(entry, dict) else None
-            if not _is_int(number):
+            if not is_int(number):
                 self._fault(f"{kind} at position {position}: id is {number!r}, expected an integer")
             elif number in found:
                 self._fault(f"{kind} {number}: the id is given more than once")
@@ -134,9 +134,9 @@ class _Parser:
         for number, entry in self._identified(entries, kind="annotation").items():
             place = f"annotation {number}"
             image, category = entry.get("image_id"), entry.get("category_id")
-            if not _is_int(image) or image not in images:
+            if not is_int(image) or image not in images:
                 self._fault(f"{place}: image_id {image!r} is no image of the file")
-            elif not _is_int(category) or category not in categories:
+            elif not is_int(category) or category not in categories:
                 self._fault(f"{place}: category_id {category!r} is no category of the file")
             elif (box := self._box(entry, place=place)) is not None:
                 area = entry.get("area")
@@ -146,7 +146,7 @@ class _Parser:
                         class_name=categories[category],
                         box_xyxy_px=box,
                         is_crowd=bool(entry.get("iscrowd", 0)),
-                        area_px=float(area) if _is_number(area) and area >= 0 else None,
+                        area_px=float(area) if is_number(area) and area >= 0 else None,
                     )
                 )
         return objects
@@ -160,18 +160,20 @@ class _Parser:
                 "expected [x, y, width, height]"
             )
             return None
-        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
             self._fault(f"{place}: bbox is {box!r}, expected [x, y, width, height], all finite")
             return None
         x, y, width, height = (float(side) for side in box)
         return x, y, x + width, y + height
 
 
-def _is_int(value: Any) -> TypeGuard[int]:
+def is_int(value: Any) -> TypeGuard[int]:
+    """Tells whether a JSON value is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Tells whether a JSON value is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

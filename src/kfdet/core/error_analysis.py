@@ -14,7 +14,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from kfdet.core.coco import MAX_DETECTIONS, Bool, Detections, EvaluationData, Float64, Int64
+from kfdet.core.coco import (
+    MAX_DETECTIONS,
+    Bool,
+    Detections,
+    EvaluationData,
+    Float64,
+    Int64,
+    boxes_xywh,
+)
 from kfdet.schema.dataset import LabelMap
 
 FalseAlarmCause = Literal["duplicate", "wrong_class", "badly_placed", "both", "background"]
@@ -318,9 +326,9 @@ def _pairs(data: EvaluationData, rows: Int64, *, same_class: bool) -> _Pairs:
 
 def _overlaps(data: EvaluationData, detection: Int64, found: Int64) -> Float64:
     """Returns IoU to the bit as COCO does; for a crowd the share of the detection that lies in it."""
-    a = data.detections.boxes_xyxy_px[detection].astype(np.float64)
-    b = data.ground_truth.boxes_xyxy_px[found]
-    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    a = boxes_xywh(data.detections)[detection]
+    b = boxes_xywh(data.ground_truth)[found]
+    size_a, size_b = a[:, 2:], b[:, 2:]
     ends = np.minimum(a[:, :2] + size_a, b[:, :2] + size_b)
     sides = ends - np.maximum(a[:, :2], b[:, :2])
     inside = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)

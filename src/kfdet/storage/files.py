@@ -66,3 +66,15 @@ def files_digest(paths: Iterable[Path]) -> str:
     Only the last part of each path counts, so that a moved folder keeps its digest.
     """
     return digest_of_digests((path.name, file_sha256(path)) for path in paths)
+
+
+def read_input(path: Path | str) -> bytes:
+    """Returns the bytes of a file that a user named.
+
+    Raises:
+        DataError: The file can't be read; says why.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as failure:
+        raise DataError(f"can't read: {failure.strerror}", where=str(path)) from failure

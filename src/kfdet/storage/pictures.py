@@ -1,4 +1,4 @@
-"""Reading single images out of TFRecord shards."""
+"""Reading single images, out of TFRecord shards or from files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import Image
 
 from kfdet.core.detection_record import parse_record
 from kfdet.errors import DataError
+from kfdet.storage.files import read_input
 from kfdet.storage.records import read_record_at
 
 
@@ -24,6 +25,19 @@ def read_picture(file: Path | str, record: int) -> Image.Image:
     """
     where = f"{file} record {record}"
     encoded = parse_record(read_record_at(Path(file), record), where=where).encoded
+    return _decoded(encoded, where=where)
+
+
+def read_image_file(path: Path | str) -> Image.Image:
+    """Returns the image of a file, its pixels as stored.
+
+    Raises:
+        DataError: The file can't be read, or is no image.
+    """
+    return _decoded(read_input(path), where=str(path))
+
+
+def _decoded(encoded: bytes, *, where: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(encoded))
         image.load()

@@ -1,0 +1,95 @@
+"""metrics: any detector's results in COCO's format, into the files that merge gives."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from kfdet.core.coco import Engine, EvaluationData, evaluate, metrics_document
+from kfdet.core.coco_results import parse_reference, parse_results
+from kfdet.core.diagnosis import diagnose
+from kfdet.errors import DataError
+from kfdet.progress import Progress
+from kfdet.report.evaluation import evaluation_page
+from kfdet.report.galleries import read_galleries
+from kfdet.schema.dataset import Split
+from kfdet.schema.evaluation import ShardResult
+from kfdet.schema.metrics import CocoStatistics
+from kfdet.storage.atomic import write_text
+from kfdet.storage.documents import write_document
+from kfdet.storage.files import read_input
+from kfdet.storage.pictures import read_image_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsResult:
+    """Attributes:
+    overall: The 12 COCO statistics.
+    images: Images of the ground truth, also those without detections.
+    detections: Detections evaluated.
+    """
+
+    overall: CocoStatistics
+    images: int
+    detections: int
+
+
+def run(
+    *,
+    ground_truth: Path,
+    detections: Path,
+    images: Path | None,
+    split: Split,
+    engine: Engine,
+    metrics: Path,
+    report: Path,
+    progress: Progress,
+) -> MetricsResult:
+    """Computes the COCO metrics of a results file.
+
+    Args:
+        ground_truth: COCO instances. Its SHA-256 stands for the split: metrics compare where it is
+            equal.
+        detections: COCO results. Its SHA-256 stands for the model.
+        images: Folder of the images; no pictures in the report when None.
+        split: What the metrics say of themselves.
+        engine: The COCO engine.
+        metrics: Where the metrics are written.
+        report: Where the HTML report is written.
+        progress: Told the result.
+
+    Raises:
+        DataError: A file is malformed, or they don't belong together; names the entries.
+        ConfigError: The engine is not installed.
+    """
+    truth_text, seen_text = read_input(ground_truth), read_input(detections)
+    reference = parse_reference(truth_text, where=str(ground_truth))
+    seen = parse_results(seen_text, reference=reference, where=str(detections))
+    data = EvaluationData(
+        images=reference.images, ground_truth=reference.ground_truth, detections=seen
+    )
+    evaluation = evaluate(data, label_map=reference.label_map, engine=engine)
+    origin = ShardResult(
+        shard=0, num_shards=1, split=split,
+        split_digest=hashlib.sha256(truth_text).hexdigest(),
+        checkpoint_digest=hashlib.sha256(seen_text).hexdigest(),
+        images=len(data.images), ground_truth_boxes=len(data.ground_truth),
+        detections=len(seen), inference_time_s=0.0,
+    )  # fmt: skip
+    document = metrics_document(evaluation, data, origin, label_map=reference.label_map)
+    write_document(metrics, document)
+    diagnosis = diagnose(data, evaluation, label_map=reference.label_map)
+
+    def read(file: str, _record: int) -> Image.Image:
+        if images is None:
+            raise DataError("give the folder of the images with --images")
+        return read_image_file(images / file)
+
+    write_text(report, evaluation_page(document, diagnosis, read_galleries(diagnosis, read)))
+    progress.report(str(report))
+    return MetricsResult(
+        overall=document.overall, images=document.images, detections=document.detections
+    )

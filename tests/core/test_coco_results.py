@@ -1,0 +1,185 @@
+"""COCO files in, pycocotools' numbers out, from the very same files."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kfdet.core.coco import EvaluationData, evaluate
+from kfdet.core.coco_results import parse_reference, parse_results
+from kfdet.errors import DataError
+
+TRUTH = {
+    "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 80}, {"id": 3}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 2, "bbox": [10, 10, 20, 20], "area": 300},
+        {"id": 2, "image_id": 3, "category_id": 5, "bbox": [0, 0, 9, 9], "iscrowd": 1},
+    ],
+    "categories": [{"id": 5, "name": "square"}, {"id": 2, "name": "circle"}],
+}
+SEEN = [{"image_id": 7, "category_id": 2, "bbox": [10, 10, 20, 20], "score": 0.9}]
+
+
+def evaluated(truth, seen):
+    reference = parse_reference(json.dumps(truth), where="truth.json")
+    found = parse_results(json.dumps(seen), reference=reference, where="seen.json")
+    data = EvaluationData(
+        images=reference.images, ground_truth=reference.ground_truth, detections=found
+    )
+    return evaluate(data, label_map=reference.label_map)
+
+
+def stock(folder, truth, seen):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "seen.json").write_text(json.dumps(seen))
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO(str(folder / "truth.json"))
+        job = COCOeval(reference, reference.loadRes(str(folder / "seen.json")), "bbox")
+        job.evaluate()
+        job.accumulate()
+        job.summarize()
+    return job
+
+
+sides = st.one_of(st.integers(0, 120), st.floats(0, 300, allow_nan=False))
+
+
+@st.composite
+def files(draw):
+    ids = draw(st.lists(st.integers(0, 10**12), min_size=1, max_size=5, unique=True))
+    categories = draw(st.lists(st.integers(0, 90), min_size=1, max_size=3, unique=True))
+
+    def entry():
+        x, y, w, h = (draw(sides) for _ in range(4))
+        return {
+            "image_id": draw(st.sampled_from(ids)),
+            "category_id": draw(st.sampled_from(categories)),
+            "bbox": [x, y, w, h],
+        }
+
+    annotations = []
+    for number in range(draw(st.integers(0, 8))):
+        one = entry()
+        area = draw(st.one_of(st.just(one["bbox"][2] * one["bbox"][3]), st.floats(0, 20000)))
+        annotations.append(one | {"id": number + 1, "area": area, "iscrowd": draw(st.booleans())})
+    seen = []
+    for _ in range(draw(st.integers(1, 10))):
+        one = entry()
+        if annotations and draw(st.booleans()):
+            near = draw(st.sampled_from(annotations))
+            one |= {key: near[key] for key in ("image_id", "category_id")}
+            x, y, w, h = near["bbox"]
+            one["bbox"] = [x + draw(st.sampled_from([0, 0.1, 3])), y, w, h]
+        seen.append(one | {"score": draw(st.sampled_from([0.1, 0.25, 0.5, 0.1 + 1e-12, 0.9]))})
+    truth = {
+        "images": [{"id": number} for number in ids],
+        "annotations": [one | {"iscrowd": int(one["iscrowd"])} for one in annotations],
+        "categories": [{"id": number, "name": f"c{number}"} for number in categories],
+    }
+    return truth, seen
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=files())
+def test_the_numbers_are_those_of_pycocotools_on_the_same_files(tmp_path_factory, case):
+    truth, seen = case
+    theirs = stock(tmp_path_factory.mktemp("coco"), truth, seen)
+    mine = evaluated(truth, seen)
+    assert [
+        -1.0 if value is None else value for value in mine.overall.model_dump().values()
+    ] == list(theirs.stats)
+    for name in ("precision", "recall", "scores"):
+        expected = theirs.eval[name]
+        np.testing.assert_array_equal(np.nan_to_num(getattr(mine, name), nan=-1.0), expected)
+
+
+def test_images_are_numbered_in_ascending_order_of_id_and_keep_their_names():
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    assert reference.images.source_id == ("3", "7")
+    assert reference.images.file == ("", "a.jpg")
+    assert reference.ground_truth.image_id.tolist() == [1, 0]
+    assert reference.ground_truth.area.tolist() == [300.0, 81.0]
+    assert [(label.id, label.name) for label in reference.label_map.classes] == [
+        (2, "circle"), (5, "square"),
+    ]  # fmt: skip
+
+
+def test_category_ids_from_zero_are_moved_up():
+    zero = TRUTH | {
+        "categories": [{"id": 0, "name": "circle"}, {"id": 5, "name": "square"}],
+        "annotations": [TRUTH["annotations"][0] | {"category_id": 0}],
+    }
+    result = evaluated(zero, [SEEN[0] | {"category_id": 0}])
+    assert result.overall.ap == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_id": 9}, "detection 1: image_id 9 is no image"),
+        ({"image_id": "7"}, "detection 1: image_id '7' is no image"),
+        ({"category_id": 1}, r"detection 1 \(image 7\): category_id 1 is no category .* has 2, 5"),
+        ({"bbox": [1, 2, 3]}, r"detection 1 \(image 7\): bbox is \[1, 2, 3\]"),
+        ({"bbox": [1, 2, -3, 4]}, "negative side"),
+        ({"bbox": [1, 2, float("inf"), 4]}, "all finite"),
+        ({"score": float("nan")}, r"detection 1 \(image 7\): score is nan"),
+        ({"score": None}, "score is None"),
+        ({"score": True}, "score is True"),
+    ],
+)
+def test_a_faulty_detection_is_named(change, words):
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    text = json.dumps([SEEN[0], SEEN[0] | change])
+    with pytest.raises(DataError, match=words) as failure:
+        parse_results(text, reference=reference, where="seen.json")
+    assert str(failure.value).startswith("seen.json: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_id": 9}, "annotation 1: image_id 9 is no image of the file"),
+        ({"category_id": 9}, "annotation 1: category_id 9 is no category of the file"),
+        ({"bbox": []}, "annotation 1: bbox is"),
+        ({"area": -1}, "annotation 1: area is -1"),
+        ({"iscrowd": 2}, "annotation 1: iscrowd is 2"),
+        ({"id": 2}, "annotation 2: the id is given more than once"),
+    ],
+)
+def test_a_faulty_annotation_is_named(change, words):
+    first, second = TRUTH["annotations"]
+    with pytest.raises(DataError, match=words):
+        parse_reference(json.dumps(TRUTH | {"annotations": [first | change, second]}), where="t")
+
+
+def test_results_of_another_data_set_are_recognised():
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    foreign = [SEEN[0] | {"image_id": 100 + i} for i in range(3)]
+    with pytest.raises(DataError, match="another data set: its first image_id is 100"):
+        parse_results(json.dumps(foreign), reference=reference, where="s")
+
+
+def test_exchanged_files_are_recognised():
+    with pytest.raises(DataError, match="give it as --detections"):
+        parse_reference(json.dumps(SEEN), where="t")
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    with pytest.raises(DataError, match="is a JSON object"):
+        parse_results(json.dumps(TRUTH), reference=reference, where="s")
+
+
+def test_many_faults_are_counted_and_the_first_are_shown():
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    bad = [SEEN[0], *(SEEN[0] | {"score": None} for _ in range(25))]
+    with pytest.raises(DataError, match=r"25 faults(.|\n)*and 15 more"):
+        parse_results(json.dumps(bad), reference=reference, where="s")
+
+
+def test_no_detections_at_all_is_an_answer():
+    assert evaluated(TRUTH, []).overall.ap == 0.0

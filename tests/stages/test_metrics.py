@@ -1,0 +1,93 @@
+import json
+
+import pytest
+from PIL import Image
+
+from kfdet.cli.main import main
+from kfdet.progress import Progress
+from kfdet.schema.metrics import Metrics
+from kfdet.stages import metrics
+from kfdet.storage.documents import read_document
+
+TRUTH = {
+    "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+    "annotations": [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400}
+        for i in (1, 2)
+    ],
+    "categories": [{"id": 1, "name": "circle"}],
+}
+SEEN = [
+    {"image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "score": 0.9},
+    {"image_id": 2, "category_id": 1, "bbox": [40, 40, 9, 9], "score": 0.8},
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "seen.json").write_text(json.dumps(SEEN))
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64), "grey").save(tmp_path / name)
+    return tmp_path
+
+
+def run(folder, **changes):
+    return metrics.run(
+        **{
+            "ground_truth": folder / "truth.json",
+            "detections": folder / "seen.json",
+            "images": None,
+            "split": "test",
+            "engine": "hotcoco",
+            "metrics": folder / "metrics.json",
+            "report": folder / "report.html",
+            "progress": Progress("metrics", quiet=True),
+        }
+        | changes
+    )
+
+
+def test_metrics_and_report_are_those_of_merge(files):
+    result = run(files)
+    written = read_document(Metrics, files / "metrics.json")
+    assert written.overall == result.overall
+    assert (written.images, written.boxes, written.detections) == (2, 2, 2)
+    assert "give the folder of the images with --images" in (files / "report.html").read_text()
+
+
+def test_the_report_shows_pictures_from_a_folder(files):
+    run(files, images=files)
+    page = (files / "report.html").read_text()
+    assert "data:image/jpeg" in page
+    assert "can&#39;t be shown" not in page
+
+
+def test_equal_ground_truth_compares_and_other_detections_are_another_model(files):
+    run(files)
+    first = read_document(Metrics, files / "metrics.json")
+    (files / "seen.json").write_text(json.dumps(SEEN[:1]))
+    run(files)
+    second = read_document(Metrics, files / "metrics.json")
+    assert first.split_digest == second.split_digest
+    assert first.checkpoint_digest != second.checkpoint_digest
+
+
+def test_the_gate_takes_what_the_verb_writes(files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    with pytest.raises(SystemExit) as end:
+        main(["metrics", "--ground-truth", "truth.json", "--detections", "seen.json", "--out", "m"])
+    assert end.value.code == 0
+    (files / "policy.yaml").write_text("rules: [{metric: ap50, at_least: 0.9}]")
+    with pytest.raises(SystemExit) as end:
+        main(["gate", "m/metrics.json", "--policy", "policy.yaml", "--model", "theirs",
+              "--out", "g", "--exit-code"])  # fmt: skip
+    assert end.value.code == 20
+    assert "short of 0.9" in capsys.readouterr().out + (files / "g" / "decision.json").read_text()
+
+
+def test_a_missing_file_is_named(files, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["metrics", "--ground-truth", str(files / "no.json"), "--detections", "x"])
+    assert end.value.code == 10
+    assert "no.json: can't read" in capsys.readouterr().err
