@@ -21,7 +21,7 @@ from PIL import Image
 
 HASH_BYTES = 32
 HASH_BITS = 8 * HASH_BYTES - 1
-MOST_BITS = 38
+MOST_BITS = 32
 _COARSE = 8
 _MOST_COARSE_BITS = 14
 _FINE = 16
@@ -106,6 +106,13 @@ def _bits_of_16() -> NDArray[np.uint8]:
 
 def _bit_count(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Returns the number of bits set in each 64-bit word."""
+    if hasattr(np, "bitwise_count"):
+        return np.bitwise_count(words)
+    return _bit_count_by_table(words)
+
+
+def _bit_count_by_table(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Does the same where numpy, before 2.0, has no function for it."""
     quarters = _bits_of_16()[np.ascontiguousarray(words).view(np.uint16)]
     counts: NDArray[np.uint8] = quarters.reshape(*words.shape, 4).sum(axis=-1, dtype=np.uint8)
     return counts
