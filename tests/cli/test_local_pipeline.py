@@ -62,6 +62,18 @@ def toy(content: str, wanted: str):
         ship(verdict=added.output)
 
 
+@component
+def fail(attempts: str):
+    with open(attempts, "a") as stream:
+        stream.write("x")
+    raise SystemExit(10)
+
+
+@dsl.pipeline(name="failing")
+def failing(attempts: str):
+    fail(attempts=attempts).set_retry(num_retries=2, backoff_duration="1s")
+
+
 @dsl.pipeline(name="slow")
 def slow(started: str):
     linger(started=started)
@@ -129,6 +141,13 @@ def test_every_task_is_told_with_its_outputs_and_an_equal_run_comes_from_the_cac
 
     _, other = run(request_file(toy, content="b", wanted="x"))
     assert ends(other)[1:3] == [("count", "done"), ("count", "done")]
+
+
+def test_a_task_that_fails_is_not_retried_on_one_machine(request_file, tmp_path):
+    code, events = run(request_file(failing, attempts=str(tmp_path / "attempts")))
+    assert code == 1
+    assert ends(events) == [("fail", "failed")]
+    assert (tmp_path / "attempts").read_text() == "x"
 
 
 def test_it_dies_with_the_process_that_started_it(request_file, tmp_path):

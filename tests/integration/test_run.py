@@ -47,6 +47,7 @@ def configuration(at_least):
             "head_convs": 1,
             "head_filters": 32,
             "anchors": {"aspect_ratios": [1.0], "num_scales": 2, "size": 3},
+            "nms": {"score_threshold": 0.0001},
         },
         "training": {
             "steps": 40,
