@@ -118,6 +118,15 @@ def test_a_label_map_that_cannot_be_read_is_a_finding_beside_the_others(tmp_path
     assert found.counts == {"box-no-area": 1, "label-map-unreadable": 1}
 
 
+def test_a_label_map_that_cannot_be_read_is_no_matter_of_severity(tmp_path: Path):
+    config = write_dataset(tmp_path / "data")
+    (tmp_path / "data" / "label_map.pbtxt").unlink()
+    with pytest.raises(DataError, match="whatever its severity"):
+        run(config_of(tmp_path / "data", label_map_unreadable="off"), tmp_path)
+    with pytest.raises(DataError, match="label-map-unreadable"):
+        run(config, tmp_path)
+
+
 def test_a_split_without_files_is_a_finding(tmp_path: Path):
     config = write_dataset(tmp_path / "data").model_copy(update={"val": ("nothing-*",)})
     with pytest.raises(DataError, match="file-no-match"):

@@ -174,3 +174,21 @@ class Findings(Document):
     warnings: Count
     infos: Count
     findings: tuple[Finding, ...]
+
+
+class QuarantinedRecord(Schema):
+    """Attributes:
+    record: Index of the record within its file, from zero.
+    codes: The errors that it has.
+    """
+
+    split: Split
+    file: str
+    record: Count
+    codes: tuple[str, ...]
+
+
+class Quarantine(Document):
+    """Every record with an error, by split, file and record; `kfdet data exclude` leaves them out."""
+
+    records: tuple[QuarantinedRecord, ...]

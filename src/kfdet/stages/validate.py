@@ -53,6 +53,7 @@ def run(
     report: Path,
     progress: Progress,
     data_digest: str | None = None,
+    quarantine: Path | None = None,
 ) -> ValidateResult:
     """Checks every record; manifest and statistics are there only if no finding is an error.
 
@@ -64,6 +65,7 @@ def run(
         report: Where the HTML report is written.
         progress: Told of every image.
         data_digest: Digest that the data had when the run began; other data are refused.
+        quarantine: Where the records with errors are listed, for `kfdet data exclude`.
 
     Raises:
         DataError: A finding is an error; findings and report are written all the same.
@@ -79,18 +81,20 @@ def run(
     log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
     found = log.findings(levels)
     write_document(findings, found)
+    if quarantine is not None:
+        write_document(quarantine, log.quarantine(levels))
     shown = _page(dataset, classes, partials=partials, found=found, picks=conspicuous(log, levels))
     write_text(report, build(shown))
     progress.report(str(report))
-    if found.errors or classes is None:
+    if found.errors:
         raise DataError(failure_text(found), remedy=f"All findings are in {report}.")
+    if classes is None:
+        raise DataError("can't be read, whatever its severity", where=dataset.label_map)
     _check_unchanged(dataset, partials, data_digest)
     document = manifest_of(partials, label_map=classes.label_map)
     splits = shown.statistics
-    write_document(
-        statistics,
-        Statistics(train=splits["train"], val=splits["val"], test=splits["test"]),
-    )
+    by_split = Statistics(train=splits["train"], val=splits["val"], test=splits["test"])
+    write_document(statistics, by_split)
     write_document(manifest, document)
     return ValidateResult(
         manifest_digest=document.fingerprint(),

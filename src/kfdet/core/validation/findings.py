@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
 from kfdet.core.validation.catalogue import BY_CODE, CATALOGUE, SeverityOrOff
-from kfdet.schema.dataset import Finding, Findings, Severity, Split
+from kfdet.schema.dataset import (
+    SPLITS,
+    Finding,
+    Findings,
+    Quarantine,
+    QuarantinedRecord,
+    Severity,
+    Split,
+)
 
 CAP = 20
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -49,11 +58,15 @@ class FindingLog:
 
     Merging logs in the order of their shards gives what one log over all shards would hold, however
     the shards are grouped.
+
+    Attributes:
+        records: Code, split and file to the records that have the fault: 8 bytes each.
     """
 
     cap: int = CAP
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, list[tuple[Place, Fault]]] = field(default_factory=dict)
+    records: dict[tuple[str, Split, str], array[int]] = field(default_factory=dict)
 
     def add(self, place: Place, fault: Fault) -> None:
         if fault.code not in BY_CODE:
@@ -62,6 +75,9 @@ class FindingLog:
         kept = self.first.setdefault(fault.code, [])
         if len(kept) < self.cap:
             kept.append((place, fault))
+        if place.split is not None and place.record is not None:
+            key = (fault.code, place.split, place.file)
+            self.records.setdefault(key, array("Q")).append(place.record)
 
     def merge(self, other: FindingLog) -> None:
         """Adds the faults of shards that come after those of this log."""
@@ -69,6 +85,8 @@ class FindingLog:
         for code, faults in other.first.items():
             kept = self.first.setdefault(code, [])
             kept.extend(faults[: self.cap - len(kept)])
+        for key, records in other.records.items():
+            self.records.setdefault(key, array("Q")).extend(records)
 
     def findings(self, severities: Mapping[str, SeverityOrOff]) -> Findings:
         """Returns the document, worst severity first, then in the catalogue's order."""
@@ -89,6 +107,26 @@ class FindingLog:
             warnings=totals["warning"],
             infos=totals["info"],
             findings=tuple(listed),
+        )
+
+    def quarantine(self, severities: Mapping[str, SeverityOrOff]) -> Quarantine:
+        """Returns every record that has a finding of severity error."""
+        codes: dict[tuple[Split, str, int], set[str]] = {}
+        for (code, split, file), records in self.records.items():
+            if severities[code] == "error":
+                for record in records:
+                    codes.setdefault((split, file, record), set()).add(code)
+        ordered = sorted(codes, key=lambda key: (SPLITS.index(key[0]), key[1:]))
+        return Quarantine(
+            records=tuple(
+                QuarantinedRecord(
+                    split=split,
+                    file=file,
+                    record=record,
+                    codes=tuple(sorted(codes[split, file, record], key=lambda code: _ORDER[code])),
+                )
+                for split, file, record in ordered
+            )
         )
 
 
