@@ -6,25 +6,30 @@ import argparse
 import json
 from pathlib import Path
 
+from kfdet.cli.cluster.package import build_package, find_data_digest
 from kfdet.cli.output import answer
-from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
-from kfdet.storage.atomic import write_text
-from kfdet.storage.dataset import data_digest, dataset_digests
+from kfdet.cli.pipeline_source import compile_pipeline
+from kfdet.storage.atomic import explain_os_errors, write_text
 from kfdet.storage.run_config import read_run_config
 
 
 def compile_verb(arguments: argparse.Namespace) -> None:
-    """Writes the compiled pipeline and, with a configuration, its parameters."""
+    """Writes the compiled pipeline; with a configuration, that run's, and its parameters."""
     output = Path(arguments.output)
-    config = read_run_config(Path(arguments.config)) if arguments.config else None
-    compile_pipeline(output, resources=config.resources if config else None)
-    parameters = None
-    if config:
-        parameters = output.with_suffix(".parameters.json")
-        values = pipeline_arguments(
-            config,
-            data_digest=data_digest(dataset_digests(config.dataset)),
-            model_root=str(Path("runs", config.name, "models").absolute()),
-        )
-        write_text(parameters, json.dumps(values, indent=2) + "\n")
+    if not arguments.config:
+        compile_pipeline(output)
+        answer({"pipeline": output, "parameters": None}, as_json=arguments.json)
+        return
+    config = read_run_config(Path(arguments.config))
+    package = build_package(
+        config,
+        name=config.name,
+        data_digest=find_data_digest(config.dataset, None),
+        labels="none",
+    )
+    parameters = output.with_suffix(".parameters.json")
+    with explain_os_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(output, package.text)
+    write_text(parameters, json.dumps(package.parameters, indent=2) + "\n")
     answer({"pipeline": output, "parameters": parameters}, as_json=arguments.json)

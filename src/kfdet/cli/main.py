@@ -130,7 +130,7 @@ def _add_run_verbs(verbs: _Verbs) -> None:
         "--output", metavar="FILE", default="pipeline.yaml", help="default: pipeline.yaml"
     )
     compile_.add_argument(
-        "--config", metavar="CONFIG", help="also write the run's parameters beside it, as JSON"
+        "--config", metavar="CONFIG", help="compile this run's, and write its parameters beside it"
     )
 
     compare = _verb(

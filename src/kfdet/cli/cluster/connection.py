@@ -37,11 +37,23 @@ class _Client(kfp.client.Client):  # type: ignore[misc]
     """The SDK's client. It asks for health five times with pauses and tracebacks; this one once."""
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:  # noqa: ARG002 the SDK's signature
-        response = self.healthzs.healthz_service_get_healthz(
-            _preload_content=False, _request_timeout=TIMEOUT_S
-        )
-        data = _json_of(response)
-        return kfp_server_api.V2beta1GetHealthzResponse(multi_user=bool(data.get("multi_user")))
+        try:
+            response = self.healthzs.healthz_service_get_healthz(
+                _preload_content=False, _request_timeout=TIMEOUT_S
+            )
+        except ApiException as failure:
+            if failure.status == 404:
+                raise _OtherApi(older=self._speaks_v1beta1()) from failure
+            raise
+        many_users = bool(_json_of(response).get("multi_user"))
+        return kfp_server_api.V2beta1GetHealthzResponse(multi_user=many_users)
+
+    def _speaks_v1beta1(self) -> bool:
+        try:
+            _json_of(self.raw("/apis/v1beta1/healthz", {}))
+        except (_NotJson, ApiException, urllib3.exceptions.HTTPError):
+            return False
+        return True
 
     def raw(self, path: str, query: dict[str, str]) -> Any:
         """Returns the response to a GET that the SDK has no method for."""
@@ -58,6 +70,18 @@ class _Client(kfp.client.Client):  # type: ignore[misc]
 
 class _NotJson(Exception):
     pass
+
+
+class _OtherApi(Exception):
+    """There is no API v2beta1 at the address.
+
+    Args:
+        older: There is v1beta1.
+    """
+
+    def __init__(self, *, older: bool) -> None:
+        super().__init__()
+        self.older = older
 
 
 def _json_of(response: Any) -> dict[str, Any]:
@@ -94,7 +118,7 @@ class Connection:
                 kube_context=access.kube_context,
                 credentials=_service_account(access),
             )
-            many_users = self._many_users()
+            many_users = bool(self.api.get_kfp_healthz().multi_user)
         self.namespace = access.namespace or (self.api.get_user_namespace() or None)
         if many_users and not self.namespace:
             raise ClusterError(
@@ -104,30 +128,6 @@ class Connection:
             )
         if not many_users:
             self.namespace = None
-
-    def _many_users(self) -> bool:
-        try:
-            return bool(self.api.get_kfp_healthz().multi_user)
-        except ApiException as failure:
-            if failure.status == 404:
-                raise self._wrong_version() from failure
-            raise
-
-    def _wrong_version(self) -> ClusterError:
-        try:
-            _json_of(self.api.raw("/apis/v1beta1/healthz", {}))
-        except (_NotJson, ApiException, urllib3.exceptions.HTTPError):
-            return ClusterError(
-                "answers, and is no Kubeflow Pipelines: it has no /apis/v2beta1/healthz",
-                where=self.access.shown,
-                remedy="Check the address; behind a gateway it often ends in /pipeline.",
-            )
-        return ClusterError(
-            "speaks the API v1beta1 alone",
-            where=self.access.shown,
-            expected="v2beta1, as Kubeflow Pipelines 2.0 and later do",
-            remedy="kfdet needs Kubeflow Pipelines 2.5 or later.",
-        )
 
     @contextlib.contextmanager
     def explained(self, what: str) -> Iterator[None]:
@@ -140,6 +140,8 @@ class Connection:
             yield
         except ApiException as failure:
             raise self._refusal(failure, what) from failure
+        except _OtherApi as failure:
+            raise self._other_api(older=failure.older) from failure
         except urllib3.exceptions.HTTPError as failure:
             raise self._unreachable(failure) from failure
         except _NotJson as failure:
@@ -149,6 +151,20 @@ class Connection:
                 remedy=f"Put a token into {TOKEN_VARIABLE} or the session's cookies into "
                 f"{COOKIES_VARIABLE}.",
             ) from failure
+
+    def _other_api(self, *, older: bool) -> ClusterError:
+        if older:
+            return ClusterError(
+                "speaks the API v1beta1 alone",
+                where=self.access.shown,
+                expected="v2beta1, as Kubeflow Pipelines 2.0 and later do",
+                remedy="kfdet needs Kubeflow Pipelines 2.5 or later.",
+            )
+        return ClusterError(
+            "answers, and is no Kubeflow Pipelines: it has no /apis/v2beta1/healthz",
+            where=self.access.shown,
+            remedy="Check the address; behind a gateway it often ends in /pipeline.",
+        )
 
     def _refusal(self, failure: Any, what: str) -> ClusterError:
         said = self.access.without_secrets(_message(failure.body) or str(failure.reason))

@@ -99,10 +99,15 @@ def on_cluster(config: RunConfig) -> RunConfig:
         **{s: tuple(_there(p, cluster) for p in getattr(dataset, s)) for s in SPLITS},
     )
     registry = config.registry.model_copy(update={"uri": _there(config.registry.uri, cluster)})
+    training = config.training
+    if training.init_checkpoint:
+        start = _there(training.init_checkpoint, cluster)
+        training = training.model_copy(update={"init_checkpoint": start})
     model_root = _there(cluster.model_root, cluster)
     paths = {
         "dataset.label_map": (moved.label_map,),
         **{f"dataset.{split}": getattr(moved, split) for split in SPLITS},
+        "training.init_checkpoint": (training.init_checkpoint,) if training.init_checkpoint else (),
         "registry.uri": (registry.uri,),
         "cluster.model_root": (model_root,),
     }
@@ -124,6 +129,7 @@ def on_cluster(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "dataset": moved,
+            "training": training,
             "registry": registry,
             "cluster": cluster.model_copy(update={"model_root": model_root}),
         }

@@ -1,0 +1,92 @@
+"""What is sent stays within the cluster's limits, however many shards the data have."""
+
+import gzip
+import json
+import shutil
+
+import pytest
+from kfp_api.payloads import MAX_PARAMETER_BYTES, check_parameters, checked_pipeline
+from kfp_api.workflow import nodes
+from test_submit import configuration
+
+from kfdet.cli.cluster.package import build_package, find_data_digest
+from kfdet.errors import ConfigError
+from kfdet.schema.run_config import RunConfig
+
+SHARDS = 2000
+# Argo keeps a workflow in one object of at most 1 MiB, its nodes compressed.
+MAX_WORKFLOW_BYTES = 1 << 20
+
+
+def run_on(folder, **changes):
+    dataset = {
+        "label_map": str(folder / "label_map.pbtxt"),
+        **{split: str(folder / f"{split}-*.tfrecord") for split in ("train", "val", "test")},
+    }
+    cluster = {"volumes": [{"claim": "data", "path": str(folder)}], "root": str(folder / "there")}
+    return RunConfig.model_validate(configuration(dataset=dataset, cluster=cluster, **changes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    (folder / "label_map.pbtxt").write_text("item {}")
+    for split, shards in (("train", SHARDS), ("val", 2), ("test", 2)):
+        for shard in range(shards):
+            (folder / f"{split}-{shard:05d}-of-{shards:05d}.tfrecord").write_text(str(shard))
+    return folder
+
+
+def test_two_thousand_shards_are_sent_as_one_pattern_and_one_digest(folder, tmp_path):
+    config = run_on(folder)
+    digest = find_data_digest(config.dataset, None)
+    assert digest is not None
+    package = build_package(config, name="run", data_digest=digest)
+    check_parameters(package.parameters, checked_pipeline(package.spec))
+    sizes = {name: len(json.dumps(value).encode()) for name, value in package.parameters.items()}
+    assert max(sizes.values()) < MAX_PARAMETER_BYTES / 4
+    assert len(json.dumps(package.parameters)) < MAX_PARAMETER_BYTES / 2
+
+    for split in ("train", "val", "test"):
+        shutil.copy(
+            folder / f"{split}-00000-of-{SHARDS if split == 'train' else 2:05d}.tfrecord", tmp_path
+        )
+    shutil.copy(folder / "label_map.pbtxt", tmp_path)
+    few = run_on(tmp_path)
+    small = build_package(few, name="run", data_digest=find_data_digest(few.dataset, None))
+    # But for the names of the two folders and the digests, the same bytes are sent for 3 shards.
+    assert len(small.spec["pipeline_spec"]) == len(package.spec["pipeline_spec"])
+    for name, value in package.parameters.items():
+        if name not in ("dataset", "data_digest", "model_root", "registry"):
+            assert value == small.parameters[name]
+    assert (
+        package.parameters["dataset"].replace(str(folder), str(tmp_path))
+        == (small.parameters["dataset"])
+    )
+
+
+@pytest.mark.parametrize("shards", [2, 100, 1000])
+def test_the_workflow_has_room_for_its_evaluation_tasks(folder, shards):
+    config = run_on(folder, evaluation={"shards": shards})
+    package = build_package(config, name="run", data_digest="ab" * 32)
+    check_parameters(package.parameters, checked_pipeline(package.spec))
+    # The API server writes the specification into the workflow once, as strings within strings.
+    specification = len(json.dumps(json.dumps(package.spec)))
+    tasks = {"train": "SUCCEEDED", "evaluate": ["SUCCEEDED"] * shards}
+    status, _ = nodes("0" * 36, "detection-training-abcde", tasks)
+    # Each driver hands its executor a patch with the whole command, which the status keeps.
+    executor = package.spec["pipeline_spec"]["deploymentSpec"]["executors"]["exec-evaluate"]
+    for node in status:
+        node["pod-spec-patch"] = json.dumps([executor, package.parameters, node["task_id"]])
+    compressed = len(gzip.compress(json.dumps(status).encode())) * 4 // 3
+    assert specification + compressed < MAX_WORKFLOW_BYTES * 3 / 4, (specification, compressed)
+
+
+def test_shards_named_one_by_one_are_refused_with_the_way_out(folder):
+    names = [str(path) for path in sorted(folder.glob("train-*"))]
+    config = run_on(folder)
+    dataset = config.dataset.model_copy(update={"train": tuple(names)})
+    with pytest.raises(ConfigError) as failure:
+        build_package(config.model_copy(update={"dataset": dataset}), name="run", data_digest=None)
+    assert "of them in dataset" in str(failure.value)
+    assert "Name the shards by a pattern" in str(failure.value)
