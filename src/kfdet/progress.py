@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -104,7 +105,9 @@ class Progress:
     def _line(self, text: str) -> None:
         if not self._quiet:
             name = f"{self.stage} {self._part}".rstrip()
-            print(f"[{name}] {text}", file=sys.stderr, flush=True)
+            # Whoever read our lines may be gone; the work goes on, to save what it has.
+            with contextlib.suppress(BrokenPipeError):
+                print(f"[{name}] {text}", file=sys.stderr, flush=True)
 
     def _event(self, kind: str, **fields: object) -> None:
         if not self._events_path:

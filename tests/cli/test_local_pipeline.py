@@ -69,6 +69,28 @@ def fail(attempts: str):
     raise SystemExit(10)
 
 
+@component
+def save_when_interrupted(folder: str):
+    import signal
+    import time
+    from pathlib import Path
+
+    def save(number, frame):
+        time.sleep(2)
+        Path(folder, "saved").write_text("all of it")
+        raise SystemExit(130)
+
+    signal.signal(signal.SIGINT, save)
+    Path(folder, "started").write_text("running")
+    time.sleep(60)
+
+
+@dsl.pipeline(name="saving")
+def saving(folder: str):
+    with dsl.ParallelFor(items=[0, 1, 2, 3]):
+        save_when_interrupted(folder=folder)
+
+
 @dsl.pipeline(name="failing")
 def failing(attempts: str):
     fail(attempts=attempts).set_retry(num_retries=2, backoff_duration="1s")
@@ -105,6 +127,13 @@ def start(path):
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert path.exists()
 
 
 def run(path):
@@ -150,13 +179,23 @@ def test_a_task_that_fails_is_not_retried_on_one_machine(request_file, tmp_path)
     assert (tmp_path / "attempts").read_text() == "x"
 
 
+def test_an_interruption_waits_for_what_the_stages_save_and_starts_nothing_more(
+    request_file, tmp_path
+):
+    process = start(request_file(saving, folder=str(tmp_path)))
+    wait_for(tmp_path / "started")
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 1
+    assert (tmp_path / "saved").read_text() == "all of it"
+    events = (tmp_path / "tasks.jsonl").read_text()
+    assert events.count('"started"') == 2
+
+
 def test_it_dies_with_the_process_that_started_it(request_file, tmp_path):
     started = tmp_path / "started"
     process = start(request_file(slow, started=str(started)))
-    deadline = time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert started.exists()
+    wait_for(started)
     process.stdin.close()  # what the kernel does when the parent is killed
     assert process.wait(timeout=30) == -signal.SIGTERM
     with pytest.raises(ProcessLookupError):

@@ -55,8 +55,13 @@ class TaskEvent(Schema):
     scalars: dict[str, float] = Field(default_factory=dict)
 
 
-def _observe(tasks: Path) -> None:
-    """Has kfp.local tell of every task: it has no callback, so its task executor is wrapped."""
+def _observe(tasks: Path, *, stopping: threading.Event) -> None:
+    """Has kfp.local tell of every task: it has no callback, so its task executor is wrapped.
+
+    Args:
+        tasks: File that TaskEvent lines are appended to.
+        stopping: Once set, no further task is started.
+    """
     from kfp import dsl
     from kfp.local import cache, status
     from kfp.local.orchestrator import task_executor
@@ -78,6 +83,8 @@ def _observe(tasks: Path) -> None:
         # Retries are for a cluster's lost nodes. Here a person watches, and starts the run again.
         task["task_spec"].ClearField("retry_policy")
         hits.last = None
+        if stopping.is_set():
+            return {}, status.Status.FAILURE
         tell(TaskEvent(task=name, status="started", time=time.time()))
         outputs, outcome = execute(**task)
         scalars: dict[str, float] = {}
@@ -103,6 +110,20 @@ def _observe(tasks: Path) -> None:
 
     cache.LocalCache.get = remember_hit
     task_executor.execute_single_task = execute_and_tell
+
+
+def _leave_interruption_to_the_stages() -> threading.Event:
+    """Keeps this process alive through SIGINT, so that a stage can save what it has.
+
+    kfp would wait a quarter of a second for its task and leave it behind. The handler does nothing
+    but take note: it must not be SIG_IGN, which the tasks would inherit.
+
+    Returns:
+        Set by the first SIGINT.
+    """
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    return stopping
 
 
 def _end_with_parent(stop: Callable[[], None]) -> None:
@@ -139,7 +160,7 @@ def main(request_path: str) -> None:
         _end_with_parent(lambda: None)
     from kfp import components, local
 
-    _observe(Path(request.tasks))
+    _observe(Path(request.tasks), stopping=_leave_interruption_to_the_stages())
     # Docker would make a missing folder for root.
     Path(request.pipeline_root).mkdir(parents=True, exist_ok=True)
     local.init(
