@@ -87,6 +87,9 @@ WITHOUT_EFFECT = (
 )
 
 _NO_DECAY = ("norm", "bias", "gamma", "beta")
+_LONGEST_MEMORY = 0.99
+# A training is as long as this many memories of the batch norm.
+_MEMORIES = 10
 _SHUFFLE_BYTES = 256 * 2**20
 _MIN_SIDE_PX = 4.0
 _MATCH_IOU = 0.5
@@ -208,7 +211,10 @@ def _params(
                 "all" if "all" in training.init_modules else list(training.init_modules)
             ),
             "freeze_backbone": training.freeze_backbone,
-            "model": _model(detector, num_classes=manifest.label_map.num_classes),
+            "model": {
+                **_model(detector, num_classes=manifest.label_map.num_classes),
+                "norm_activation": {"norm_momentum": _norm_momentum(training.steps)},
+            },
             "losses": _losses(training),
             "train_data": _train_data(detector, training, manifest, dtype=precision),
         },
@@ -258,6 +264,15 @@ def _model(detector: DetectorConfig, *, num_classes: int) -> dict[str, Any]:
     else:
         model["backbone"] = {"type": "spinenet", "spinenet": levels}
     return model
+
+
+def _norm_momentum(steps: int) -> float:
+    """Returns the momentum of the batch norm's averages.
+
+    Model Garden's 0.99 remembers the first of a few hundred steps until the end: checkpoints of a
+    short training would answer with the statistics of random weights.
+    """
+    return min(_LONGEST_MEMORY, max(0.5, round(1 - _MEMORIES / steps, 4)))
 
 
 def _losses(training: TrainingConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ class _Tally:
     box_difference_px: float = 0.0
 
     def add(self, score_difference: float, box_difference_px: float) -> None:
+        if not (math.isfinite(score_difference) and math.isfinite(box_difference_px)):
+            self.mismatches += 1
+            return
         self.detections += 1
         self.score_difference = max(self.score_difference, score_difference)
         self.box_difference_px = max(self.box_difference_px, box_difference_px)

@@ -118,7 +118,7 @@ def is_readable(prefix: str) -> bool:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, RuntimeError, ValueError):
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError):
         return False
     return True
 
@@ -160,6 +160,7 @@ def _build(
     config.task.train_data.override({"input_path": list(files), "seed": seed})
     with device.strategy.scope():
         task = DetectionTask(config.task)
+        task.augmentation = experiment.training.augmentation
         model = task.build_model()
         optimizer = train_utils.create_optimizer(task, config)
         return _Trainer(config, task, model, optimizer, train=True, evaluate=False)

@@ -182,14 +182,19 @@ def _optimisation(training: TrainingConfig) -> Section:
         vertical=[(float(warm), "end of warm-up")] if warm else [],
     )
     optimizer, losses, augmentation = training.optimizer, training.losses, training.augmentation
+    directions = {
+        "horizontal": augmentation.horizontal_flip,
+        "vertical": augmentation.vertical_flip,
+    }
+    flips = " and ".join(name for name, on in directions.items() if on) or "off"
     clip = number(optimizer.gradient_clip_norm) if optimizer.gradient_clip_norm else "off"
     pairs: dict[str, str | Html | float | int | None] = {
         "optimizer": f"{optimizer.type}, weight decay {number(optimizer.weight_decay)}, "
         f"gradient clipping {clip}",
         "losses": f"focal (alpha {number(losses.focal_alpha)}, gamma {number(losses.focal_gamma)}) + "
         f"{number(losses.box_weight)} x Huber (delta {number(losses.huber_delta)})",
-        "augmentation": f"flip {'on' if augmentation.horizontal_flip else 'off'}, scale "
-        f"{number(augmentation.scale_min)} to {number(augmentation.scale_max)}",
+        "augmentation": f"flips {flips}, scale {number(augmentation.scale_min)} to "
+        f"{number(augmentation.scale_max)}, colours +/- {augmentation.colour_jitter:.0%}",
         "starts from": training.init_checkpoint or "random weights",
         "checkpoints": f"every {training.checkpoint_every:,} steps and the last",
         "seed": f"{training.seed}, {'deterministic' if training.deterministic else 'not bit-exact'}",

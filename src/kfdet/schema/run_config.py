@@ -125,8 +125,12 @@ class OptimizerConfig(Schema):
 
 class AugmentationConfig(Schema):
     horizontal_flip: bool = Field(default=True, description="flip half of the images")
+    vertical_flip: bool = Field(default=False, description="flip half of them upside down, too")
     scale_min: PositiveFloat = Field(default=1.0, description="smallest random scale")
     scale_max: PositiveFloat = Field(default=1.0, description="largest random scale")
+    colour_jitter: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="contrast, brightness and saturation vary by up to this share"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentationConfig:

@@ -109,16 +109,20 @@ class ModelDir:
         write_document(self.path / "journal.json", journal)
 
     def summary(self, *, experiment_digest: str) -> TrainingSummary | None:
-        """Returns the summary of a finished training whose checkpoints are all still there."""
+        """Returns the summary of a finished training whose checkpoints are all still there.
+
+        It speaks of the directory as it is found now: a moved one keeps its training.
+        """
         try:
             summary = read_document(TrainingSummary, self.path / "training.json")
             if summary.experiment_digest != experiment_digest:
                 return None
-            present = [checkpoint_digest(self.prefix(ref.step)) for ref in summary.checkpoints]
+            present = tuple(self.checkpoint(ref.step) for ref in summary.checkpoints)
         except ArtifactError:
             return None
-        whole = present == [ref.digest for ref in summary.checkpoints] and bool(present)
-        return summary if whole else None
+        if not present or [r.digest for r in present] != [r.digest for r in summary.checkpoints]:
+            return None
+        return summary.model_copy(update={"model_dir": str(self.path), "checkpoints": present})
 
     def write_summary(self, summary: TrainingSummary) -> None:
         write_document(self.path / "training.json", summary)
