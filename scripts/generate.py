@@ -170,7 +170,7 @@ def help_text(*verb: str) -> str:
 
 
 VERBS = (
-    (), ("run",), ("compile",), ("compare",), ("predict",), ("data", "synth"),
+    (), ("run",), ("compile",), ("compare",), ("predict",), ("data", "synth"), ("data", "exclude"),
     ("data", "convert", "voc"), ("data", "convert", "coco"), *((stage,) for stage in STAGES),
     ("submit",), ("schedule",), ("schedule", "create"), ("schedule", "list"),
     ("schedule", "pause"), ("schedule", "resume"), ("schedule", "delete"), ("runs",), ("status",),

@@ -85,3 +85,45 @@ def test_one_split_of_two_is_refused(tmp_path, capsys):
         == 2
     )
     assert "only one of --val and --test" in capsys.readouterr().err
+
+
+def test_records_in_quarantine_are_left_out_of_a_new_set(synth, tmp_path, monkeypatch, capsys):
+    from kfdet.core.detection_record import parse_record, serialise_record
+    from kfdet.storage.records import read_record_at, write_shards
+
+    assert synth() == 0
+    monkeypatch.chdir(tmp_path)
+    shard = tmp_path / "set" / "train-00000-of-00003.tfrecord"
+    record = parse_record(read_record_at(shard, 0), where="shard")
+    record.boxes_yxyx_norm[0] = 0.5  # no area
+    payload = serialise_record(record)
+    shard.unlink()
+    write_shards(tmp_path / "set", stem="bad", payloads=iter([payload]), count=1, shards=1)
+    (tmp_path / "set" / "bad-00000-of-00001.tfrecord").rename(shard)
+    (tmp_path / "run.yaml").write_text(
+        """
+name: quarantined
+dataset: {label_map: set/label_map.pbtxt, train: set/train-*, val: set/val-*, test: set/test-*}
+detector: {input_size: [128, 128]}
+training: {steps: 100, batch_size: 1, checkpoint_every: 100}
+gate: {rules: [{metric: ap, at_least: 0.5}]}
+"""
+    )
+    assert run("validate", "run.yaml", "--out", "out") == 10
+    assert "box-no-area" in capsys.readouterr().err
+    code = run(
+        "data",
+        "exclude",
+        "run.yaml",
+        "--quarantine",
+        "out/quarantine.json",
+        "--out",
+        "clean",
+        "--json",
+    )
+    assert code == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["excluded"] == {"train": 1, "val": 0, "test": 0}
+    clean = [f"dataset.{split}=clean/{split}-*" for split in ("train", "val", "test")]
+    sets = [word for override in clean for word in ("--set", override)]
+    assert run("validate", "run.yaml", "--out", "out", *sets) == 0

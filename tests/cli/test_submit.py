@@ -103,7 +103,7 @@ class TestSubmit:
     def test_data_that_are_here_are_named_before(self, double, tmp_path):
         for split in ("train", "val", "test"):
             (tmp_path / f"{split}-0.tfrecord").write_bytes(split.encode())
-        (tmp_path / "label_map.pbtxt").write_text("item {}")
+        (tmp_path / "label_map.pbtxt").write_text('item { id: 1 name: "circle" }')
         overrides = [
             f"dataset.{split}={tmp_path}/{split}-*.tfrecord" for split in ("train", "val", "test")
         ]
@@ -115,6 +115,11 @@ class TestSubmit:
         named = json.loads(double.kfdet("fingerprint", "run.yaml", *sets, "--json").stdout)
         answer = json.loads(submit(double, *sets).stdout)
         assert answer["data"] == named["data_digest"]
+
+        rule = '--set=gate.rules=[{metric: ap, class_name: "circel", at_least: 0.5}]'
+        done = submit(double, *sets, rule, code=11)
+        assert 'no class is called "circel"' in done.stderr
+        assert 'Did you mean "circle"?' in done.stderr
 
     def test_a_dry_run_sends_nothing_and_shows_all_of_it(self, double):
         done = submit(double, "--dry-run", "--data-digest", DIGEST, host="http://127.0.0.1:1")

@@ -12,6 +12,7 @@ from kfdet.errors import UsageError
 from kfdet.progress import Progress
 from kfdet.schema.conversion import Conversion
 from kfdet.schema.dataset import SPLITS, Split
+from kfdet.storage.run_config import read_run_config
 
 _OWN_FILES = ("*.tfrecord", "label_map.pbtxt", "conversion.json")
 
@@ -34,6 +35,20 @@ def synth(arguments: argparse.Namespace) -> None:
     )
     counts = {str(split): count for split, count in result.images.items()}
     answer({"folder": result.folder, **counts, "boxes": result.boxes}, as_json=arguments.json)
+
+
+def exclude(arguments: argparse.Namespace) -> None:
+    from kfdet.stages import data_exclude
+
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    result = data_exclude.run(
+        dataset=config.dataset,
+        quarantine=Path(arguments.quarantine),
+        out=_own_folder(arguments.out),
+        progress=Progress.from_environment("data exclude"),
+    )
+    kept = {str(split): count for split, count in result.images.items()}
+    answer({"folder": result.folder, **kept, "excluded": result.excluded}, as_json=arguments.json)
 
 
 def convert_voc(arguments: argparse.Namespace) -> None:

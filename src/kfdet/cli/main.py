@@ -157,6 +157,18 @@ def _add_data_verbs(verbs: _Verbs) -> None:
     synth.add_argument("--size", type=int, metavar="PX", default=128, help="default: 128")
     synth.add_argument("--seed", type=int, default=0, help="default: 0")
 
+    exclude = _verb(
+        kinds,
+        "exclude",
+        "write a data set without the records that validate put in quarantine",
+        handler="kfdet.cli.data:exclude",
+        config=True,
+    )
+    exclude.add_argument(
+        "--quarantine", metavar="FILE", required=True, help="quarantine.json from validate"
+    )
+    exclude.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+
     convert = kinds.add_parser("convert", help="convert a data set to TFRecords")
     formats = convert.add_subparsers(title="formats", metavar="FORMAT", required=True)
     voc = _verb(

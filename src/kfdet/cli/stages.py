@@ -57,6 +57,7 @@ def validate(arguments: argparse.Namespace) -> None:
         manifest=out / "manifest.json",
         statistics=out / "statistics.json",
         findings=out / "findings.json",
+        quarantine=out / "quarantine.json",
         report=out / "report.html",
     )
 
