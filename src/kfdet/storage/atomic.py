@@ -26,7 +26,7 @@ def explain_os_errors(path: Path | str) -> Iterator[None]:
             errno.EPERM: "Check the permissions of the folder.",
             errno.EROFS: "The file system is read-only: choose another folder.",
             errno.ENOTDIR: "A part of the path is a file: choose another folder.",
-        errno.EEXIST: "A part of the path is a file: choose another folder.",
+            errno.EEXIST: "A part of the path is a file: choose another folder.",
         }
         raise StorageError(
             f"can't write: {failure.strerror or failure}",
