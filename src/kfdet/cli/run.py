@@ -41,7 +41,7 @@ _SECONDS_TO_STOP = 120.0
 def run(arguments: argparse.Namespace) -> int:
     """Runs a configuration; prints the stages live, a table, the verdict and the report's path."""
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
-    _check_policy(config)
+    check_policy(config)
     folder = RunFolder(Path(arguments.out or f"runs/{config.name}"))
     console = Console(stderr=arguments.json)
     with folder.locked():
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     return VERDICT_EXIT_CODES[record.verdict] if arguments.exit_code else 0
 
 
-def _check_policy(config: RunConfig) -> None:
+def check_policy(config: RunConfig) -> None:
     """Refuses a policy about a class that does not exist before anything is spent on the run."""
     names = [label.name for label in read_label_map(Path(config.dataset.label_map)).classes]
     for position, rule in enumerate(config.gate.rules):

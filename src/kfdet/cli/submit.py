@@ -22,6 +22,7 @@ from kfdet.cli.cluster.runs import experiments
 from kfdet.cli.cluster.watch import Watch, record_of
 from kfdet.cli.live import final_table, verdict_panel
 from kfdet.cli.output import VERDICT_EXIT_CODES, answer
+from kfdet.cli.run import check_policy
 from kfdet.schema.run_config import RunConfig
 from kfdet.storage.run_config import read_run_config
 
@@ -31,6 +32,8 @@ _SECONDS_BETWEEN_LOOKS = 5.0
 def submit(arguments: argparse.Namespace) -> int:
     """Sends a run to the cluster and prints its link; with --wait, its progress and verdict."""
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    if Path(config.dataset.label_map).is_file():
+        check_policy(config)
     experiment = arguments.experiment or config.cluster.experiment
     package = build_package(
         config,
