@@ -32,7 +32,7 @@ check: setup ## format, lint, types, layers and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	PYTHONPATH=. $(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/generate.py --check
 
 generate: setup ## write the generated files: compiled pipeline, tables, goldens
