@@ -24,7 +24,7 @@ os.environ["COLUMNS"] = "100"
 
 REMEDY = "make generate"
 STAGES = (
-    "fingerprint", "validate", "render", "train", "select", "evaluate", "merge", "gate", "export",
+    "fingerprint", "validate", "warmstart", "render", "train", "select", "evaluate", "merge", "gate", "export",
     "publish",
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from components.render.component import render
 from components.select.component import select
 from components.train.component import train
 from components.validate.component import validate
+from components.warmstart.component import warmstart
 from kfdet.schema.run_config import ClusterConfig, ResourcesConfig
 from pipelines.detection_training.placement import place
 
@@ -78,10 +79,25 @@ def detection_training(
 
         validated = light(validate(dataset=dataset, data_digest=digest))
 
+        begun = training
+        if cluster.start_from == "champion":
+            # The champion may have changed: never from the cache, and what follows by its answer.
+            started = light(
+                warmstart(
+                    detector=detector,
+                    training=training,
+                    model_root=model_root,
+                    registry=registry,
+                    model=model,
+                    manifest=validated.outputs["manifest"],
+                )
+            ).set_caching_options(enable_caching=False)
+            begun = started.outputs["training_begun"]
+
         rendered = light(
             render(
                 detector=detector,
-                training=training,
+                training=begun,
                 manifest=validated.outputs["manifest"],
                 statistics=validated.outputs["statistics"],
             )

@@ -10,8 +10,8 @@ import yaml
 
 from kfdet.schema.run_record import STAGES as RUN_STAGES
 
-# A run on one machine names its data before it starts: fingerprint is a task on a cluster only.
-STAGES = ("fingerprint", *RUN_STAGES)
+# A run on one machine names its data before it begins, and begins as its configuration says.
+STAGES = ("fingerprint", "warmstart", *RUN_STAGES)
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ROOT / "components"
 

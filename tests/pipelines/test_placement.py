@@ -150,6 +150,13 @@ def test_the_data_s_name_is_taken_anew_and_everything_after_it_may_be_cached(con
     assert "exec-fingerprint" not in tasks(default)
 
 
+def test_a_run_that_starts_from_the_champion_asks_for_it_anew(tmp_path):
+    found = tasks(compiled(tmp_path, cluster=ClusterConfig(start_from="champion")))
+    assert not found["exec-warmstart"].caching_options.enable_cache
+    begun = found["exec-render"].inputs.parameters["training"].task_output_parameter
+    assert (begun.producer_task, begun.output_parameter_key) == ("warmstart", "training_begun")
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

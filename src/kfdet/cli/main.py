@@ -241,6 +241,17 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     )
     stage("validate", "check every record of a data set", config=True)
 
+    warmstart = _verb(
+        verbs,
+        "warmstart",
+        "say what a training that starts from the champion begins with",
+        handler="kfdet.cli.stages:warmstart",
+        config=True,
+    )
+    inputs(warmstart, manifest=manifest)
+    warmstart.add_argument("--model-root", metavar="DIR", default="models", help="default: models")
+    warmstart.add_argument("--registry", metavar="DIR", default="registry")
+
     render = stage("render", "render the configuration into an experiment", config=True)
     inputs(render, manifest=manifest, statistics="statistics.json from validate")
 

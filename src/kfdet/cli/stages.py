@@ -47,6 +47,29 @@ def fingerprint(arguments: argparse.Namespace) -> None:
     answer({"data_digest": result.data_digest, **result.digests}, as_json=arguments.json)
 
 
+def warmstart(arguments: argparse.Namespace) -> None:
+    from kfdet.stages import warmstart as stage
+
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    result = stage.run(
+        detector=config.detector,
+        training=config.training,
+        model_root=arguments.model_root,
+        registry=arguments.registry,
+        model=config.registry.model or config.name,
+        manifest=Path(arguments.manifest),
+        progress=Progress("warmstart"),
+    )
+    answer(
+        {
+            "init_checkpoint": result.training.init_checkpoint or "none",
+            "init_modules": ", ".join(result.training.init_modules),
+            "version": result.version,
+        },
+        as_json=arguments.json,
+    )
+
+
 def validate(arguments: argparse.Namespace) -> None:
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     out = Path(arguments.out)

@@ -422,6 +422,11 @@ class ClusterConfig(Schema):
     model_root: str = Field(
         default="models", description="folder of checkpoints and exports, on a volume or gs://"
     )
+    start_from: Literal["configuration", "champion"] = Field(
+        default="configuration",
+        description="what training begins with: as `training.init_checkpoint` says, or with the "
+        "champion's checkpoint while there is a champion",
+    )
     volumes: tuple[VolumeConfig, ...] = Field(default=(), description="mounted by every task")
     secrets: tuple[SecretConfig, ...] = Field(default=(), description="seen by every task")
     image_pull_secrets: tuple[KubernetesName, ...] = Field(

@@ -149,6 +149,20 @@ class ModelRegistry:
             )
         return Champion(version=version.version, metrics=metrics)
 
+    def exports(self) -> dict[int, ExportManifest]:
+        """Returns the export of every version up to the champion, oldest first.
+
+        Raises:
+            ArtifactError: The registry is damaged.
+        """
+        pointer = self._pointer()
+        champion = pointer.version if pointer else 0
+        return {
+            number: read_document(ExportManifest, self._version_folder(number) / EXPORT_FILE)
+            for number in sorted(self._versions())
+            if number <= champion
+        }
+
     def publish(self, submission: Submission) -> Published:
         """Copies an export into a new version and makes it the champion.
 

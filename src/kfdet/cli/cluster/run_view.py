@@ -18,7 +18,7 @@ from kfdet.errors import did_you_mean
 from kfdet.schema.gate import Verdict
 from kfdet.schema.run_record import STAGES, StageEvent
 
-FINGERPRINT = "fingerprint"
+_OPTIONAL = (("fingerprint", "validate"), ("warmstart", "render"))
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _EXECUTOR = re.compile(r"executor(\(\d+\))?$")
 _STATUS: Mapping[str, ShownStatus] = {
@@ -52,17 +52,19 @@ class StageView:
     """Attributes:
     tasks: One, or one for each iteration of a loop that has begun.
     expected: Tasks that there will be.
+    run_ended: What has not begun never will.
     """
 
     stage: str
     tasks: tuple[TaskView, ...]
     expected: int = 1
+    run_ended: bool = False
 
     @property
     def status(self) -> ShownStatus:
         statuses = {task.status for task in self.tasks}
         if not statuses:
-            return "waiting"
+            return "skipped" if self.run_ended else "waiting"
         if "failed" in statuses:
             return "failed"
         if "running" in statuses:
@@ -125,7 +127,10 @@ def run_view(run: Any) -> RunView:
     nodes = list(run.run_details.task_details or []) if run.run_details else []
     names = {node.display_name for node in nodes}
     parameters = (run.runtime_config.parameters or {}) if run.runtime_config else {}
-    stages = (FINGERPRINT, *STAGES) if FINGERPRINT in names else STAGES
+    stages = list(STAGES)
+    for optional, before in _OPTIONAL:
+        if optional in names:
+            stages.insert(stages.index(before), optional)
     tree = _Tree(nodes)
     ended = run.state in ENDED
     return RunView(
@@ -145,6 +150,7 @@ def run_view(run: Any) -> RunView:
                 expected=int(parameters.get("num_shards") or 1)
                 if stage == "evaluate" and not ended
                 else 1,
+                run_ended=ended,
             )
             for stage in stages
         ),
