@@ -15,6 +15,7 @@ from kfdet.core.detected import Detected
 from kfdet.core.parity import compare
 from kfdet.errors import ParityError
 from kfdet.models.detector import Detector
+from kfdet.models.disk import explain_full_disk
 from kfdet.models.parity_files import read_answers, write_questions
 from kfdet.models.saved_model import SIGNATURES
 from kfdet.schema.export import ParityProof
@@ -42,7 +43,10 @@ def write_saved_model(detector: Detector, folder: Path) -> None:
     # Weights and signatures, and nothing of Keras: the export needs TensorFlow alone.
     servable.weights = detector.weights
     options = tf.saved_model.SaveOptions(save_debug_info=False)
-    tf.saved_model.save(servable, str(folder), signatures=detector.signatures(), options=options)
+    with explain_full_disk(folder):
+        tf.saved_model.save(
+            servable, str(folder), signatures=detector.signatures(), options=options
+        )
 
 
 def prove_parity(

@@ -19,6 +19,7 @@ from official.core import base_trainer, train_utils
 
 from kfdet.errors import ConfigError, TrainingError
 from kfdet.models.devices import Device, choose_device, set_precision
+from kfdet.models.disk import explain_full_disk
 from kfdet.models.experiment import build_config
 from kfdet.models.task import DetectionTask
 from kfdet.progress import Progress
@@ -360,7 +361,8 @@ class _PointInTheMaking:
 def _explained(loop: _Loop) -> Iterator[None]:
     """Turns TensorFlow's own failures into errors that say what to do."""
     try:
-        yield
+        with explain_full_disk(loop.store.path):
+            yield
     except tf.errors.ResourceExhaustedError as failure:
         raise TrainingError(
             f"out of memory at step {loop.step:,}",
