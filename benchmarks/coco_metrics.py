@@ -203,6 +203,7 @@ def run_merge(folder: Path) -> list[float | None]:
         split="test",
         engine="hotcoco",
         metrics=folder / "metrics.json",
+        evidence=folder / "evidence",
         report=folder / "report.html",
         progress=Progress("merge", quiet=True),
     )

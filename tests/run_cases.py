@@ -54,6 +54,7 @@ def run_config(
             learning_rate=LearningRateConfig(peak=peak),
         ),
         gate=GatePolicy(
+            no_champion="pass",
             rules=(
                 GateRule(metric="ap", at_least=0.5, champion=ChampionRule(max_drop=0.01)),
                 GateRule(metric="ap50", class_name=HOSTILE, at_least=0.9),

@@ -11,6 +11,7 @@ def gate(
     registry: str,
     model: str,
     metrics_json: Input[Artifact],
+    evidence: Input[Artifact],
     decision_json: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
@@ -22,6 +23,7 @@ def gate(
         registry: Folder of the model registry.
         model: Name of the model in the registry.
         metrics_json: Metrics of the candidate.
+        evidence: What they follow from; read where the policy asks for a confidence.
         decision_json: The decision with every rule: what it saw, wanted, and whether it holds.
         metrics: Rules that hold, fail and can't be told.
         report: The verdict, thresholds and differences.
@@ -40,6 +42,7 @@ def gate(
     with Progress.from_environment("gate") as progress:
         result = stage.run(
             metrics=Path(metrics_json.path),
+            evidence=Path(evidence.path),
             policy=parse_json(GatePolicy, policy, where="gate"),
             registry=registry,
             model=model,

@@ -14,6 +14,7 @@ def merge(
     shards: Input[List[Artifact]],
     manifest: Input[Artifact],
     metrics_json: Output[Artifact],
+    evidence: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
 ):
@@ -25,6 +26,7 @@ def merge(
         shards: The folders of all the evaluation tasks, in any order.
         manifest: Manifest of the validated data.
         metrics_json: The 12 COCO statistics, per class too, with precision-recall curves.
+        evidence: Which detection hits at which overlap: what intervals are computed from.
         metrics: The 12 COCO statistics.
         report: Precision-recall curves, per-class AP, misses and false alarms.
     """
@@ -41,6 +43,7 @@ def merge(
             split=split,
             engine=engine,
             metrics=Path(metrics_json.path),
+            evidence=Path(evidence.path),
             report=Path(report.path),
             progress=progress,
         )

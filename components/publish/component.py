@@ -15,6 +15,7 @@ def publish(
     run_name: str,
     decision_json: Input[Artifact],
     metrics_json: Input[Artifact],
+    evidence: Input[Artifact],
     version_json: Output[Artifact],
     metrics: Output[Metrics],
 ) -> NamedTuple("Outputs", [("version", int)]):
@@ -27,6 +28,7 @@ def publish(
         run_name: Name of the run, for the version's record.
         decision_json: The gate's decision; anything but pass is refused.
         metrics_json: Metrics that the decision was made on.
+        evidence: What they follow from, kept for comparisons to come.
         version_json: Record of the version.
         metrics: The version.
 
@@ -44,6 +46,7 @@ def publish(
             export_uri=export_uri,
             decision=Path(decision_json.path),
             metrics=Path(metrics_json.path),
+            evidence=Path(evidence.path),
             registry=registry,
             model=model,
             run_name=run_name,

@@ -156,6 +156,7 @@ def detection_training(
                 registry=registry,
                 model=model,
                 metrics_json=merged.outputs["metrics_json"],
+                evidence=merged.outputs["evidence"],
             )
         ).set_caching_options(enable_caching=False)
 
@@ -179,6 +180,7 @@ def detection_training(
                     run_name=run_name,
                     decision_json=gated.outputs["decision_json"],
                     metrics_json=merged.outputs["metrics_json"],
+                    evidence=merged.outputs["evidence"],
                 )
             ).set_caching_options(enable_caching=False)
 

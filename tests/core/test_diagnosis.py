@@ -19,6 +19,7 @@ from kfdet.core.diagnosis import (
     images_with_misses,
     typical_images,
 )
+from kfdet.core.evidence import gather_evidence
 
 LABELS = label_map("circle", "square")
 OFF = {"none": (0, 0, 0, 0), "loose": (0, 0, 38, 0), "far": (500, 500, 500, 500)}
@@ -67,7 +68,8 @@ def own(image: int) -> int:
 
 
 def diagnosed(data: EvaluationData) -> Diagnosis:
-    return diagnose(data, evaluate(data, label_map=LABELS), label_map=LABELS)
+    evidence = gather_evidence(data, label_map=LABELS)
+    return diagnose(data, evaluate(data, label_map=LABELS), evidence, label_map=LABELS)
 
 
 def findings(data: EvaluationData) -> str:
@@ -141,7 +143,8 @@ def test_classes_with_few_objects_are_named():
 def test_any_evaluation_can_be_diagnosed(seed, images, crowd):
     labels = label_map("circle", "square", "triangle")
     data = random_data(seed, images=images, crowd=crowd)
-    found = diagnose(data, evaluate(data, label_map=labels), label_map=labels)
+    evidence = gather_evidence(data, label_map=labels)
+    found = diagnose(data, evaluate(data, label_map=labels), evidence, label_map=labels)
     for pick in (images_with_misses, images_with_false_alarms, typical_images):
         rows = pick(found, count=4)
         assert len(rows) <= 4

@@ -144,6 +144,8 @@ def test_the_confusion_matrix_is_that_of_hotcoco_without_crowds_and_ties(seed, s
     import hotcoco
 
     data = canonical(random_data(seed, crowd=0.0, ties=False))
+    # Engines differ in which of two objects wins that overlap a detection alike: keep them apart.
+    data.ground_truth.boxes_xyxy_px[:] += np.arange(len(data.ground_truth))[:, None] * 0.01
     listed = data.detections.class_id <= 3
     truth, seen = data.ground_truth, data.detections
     sides = seen.boxes_xyxy_px.astype(np.float64)

@@ -20,7 +20,9 @@ def test_insufficient_evidence_is_no_pass(tmp_path):
     rival = Champion(
         version=1, metrics=metrics(checkpoint=digest("b"), split_digest=digest("other"))
     )
-    policy = GatePolicy(rules=(GateRule(metric="ap", champion=ChampionRule(max_drop=0.5)),))
+    policy = GatePolicy(
+        no_champion="pass", rules=(GateRule(metric="ap", champion=ChampionRule(max_drop=0.5)),)
+    )
     decision = decide(measured, policy=policy, champion=rival)
     with pytest.raises(ArtifactError, match="the decision is insufficient_evidence; expected pass"):
         check_release(decision, measured, write_export(tmp_path), where="decision.json")

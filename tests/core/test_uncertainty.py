@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core.coco import Detections, EvaluationData, GroundTruth, Images, canonical, evaluate
-from kfdet.core.uncertainty import standard_errors, weighted_ap
+from kfdet.core.evidence import gather_evidence
+from kfdet.core.uncertainty import Subject, draw_weights, spreads, standard_errors, weighted_metric
+from kfdet.schema.metrics import METRIC_NAMES
 
 LABELS = label_map("circle", "square", "triangle")
 
@@ -45,32 +47,95 @@ def repeated(data: EvaluationData, times: np.ndarray) -> EvaluationData:
     )
 
 
-def assert_same_ap(found, expected):
-    theirs = [np.nan if one.ap is None else one.ap for one in expected.per_class]
-    np.testing.assert_allclose(found, theirs, atol=1e-12)
+def evidence_of(data: EvaluationData):
+    return gather_evidence(data, label_map=LABELS)
+
+
+def errors_of(data: EvaluationData):
+    return standard_errors(evidence_of(data), label_map=LABELS)
+
+
+def assert_same(found, expected, metric):
+    theirs = [one.value(metric) for one in expected.per_class]
+    np.testing.assert_allclose(
+        found[:, 0], [np.nan if value is None else value for value in theirs], atol=1e-12
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    images=st.integers(1, 8),
+    ties=st.booleans(),
+    crowd=st.sampled_from([0.0, 0.3]),
+)
+def test_with_weights_of_one_every_metric_is_cocos(seed, images, ties, crowd):
+    data = canonical(random_data(seed, images=images, ties=ties, crowd=crowd))
+    expected, evidence = evaluate(data, label_map=LABELS), evidence_of(data)
+    for metric in METRIC_NAMES:
+        found = weighted_metric(evidence, np.ones((images, 1)), metric=metric, class_ids=[1, 2, 3])
+        assert_same(found, expected, metric)
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), images=st.integers(1, 8), ties=st.booleans())
-def test_with_weights_of_one_it_is_coco_ap(seed, images, ties):
-    data = canonical(random_data(seed, images=images, ties=ties))
-    found = weighted_ap(data, np.ones((1, images)), label_map=LABELS)[0]
-    assert_same_ap(found, evaluate(data, label_map=LABELS))
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), weights=st.lists(st.integers(0, 3), min_size=5, max_size=5))
-def test_a_weight_is_as_good_as_so_many_copies_of_the_image(seed, weights):
+@given(
+    seed=st.integers(0, 10**6),
+    weights=st.lists(st.integers(0, 3), min_size=5, max_size=5),
+    metric=st.sampled_from(METRIC_NAMES),
+)
+def test_a_weight_is_as_good_as_so_many_copies_of_the_image(seed, weights, metric):
     if not any(weights):
         return
     data = canonical(random_data(seed, images=5, ties=False))
-    found = weighted_ap(data, np.array([weights], np.float64), label_map=LABELS)[0]
-    assert_same_ap(found, evaluate(repeated(data, np.array(weights)), label_map=LABELS))
+    found = weighted_metric(
+        evidence_of(data), np.array([weights], np.float64).T, metric=metric, class_ids=[1, 2, 3]
+    )
+    assert_same(found, evaluate(repeated(data, np.array(weights)), label_map=LABELS), metric)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), begin=st.integers(0, 15), length=st.integers(1, 10))
+def test_resamples_do_not_depend_on_their_company(seed, begin, length):
+    """So that any division of them among workers gives the same bits."""
+    evidence = evidence_of(random_data(seed, images=8))
+    weights = draw_weights(8, resamples=25, seed=seed)
+    for metric in ("ap", "ap_small", "ar_10"):
+        whole = weighted_metric(evidence, weights, metric=metric, class_ids=[1, 2, 3])
+        part = weighted_metric(
+            evidence, weights[:, begin : begin + length], metric=metric, class_ids=[1, 2, 3]
+        )
+        np.testing.assert_array_equal(part, whole[:, begin : begin + length])
+
+
+def test_a_difference_from_oneself_has_no_spread_and_is_tighter_than_the_parts():
+    data = random_data(5, images=60)
+    evidence = evidence_of(data)
+    worse = evidence_of(
+        EvaluationData(
+            images=data.images,
+            ground_truth=data.ground_truth,
+            detections=Detections(
+                image_id=data.detections.image_id,
+                class_id=data.detections.class_id,
+                score=data.detections.score,
+                boxes_xyxy_px=data.detections.boxes_xyxy_px
+                + np.random.default_rng(0)
+                .choice([0, 0, 0, 2], (len(data.detections), 1))
+                .astype(np.float32),
+            ),
+        )
+    )
+    subject = Subject(metric="ap")
+    options = {"class_ids": [1, 2, 3], "resamples": 200, "seed": 3}
+    assert spreads([subject], evidence, evidence, **options)[subject] == 0.0
+    alone = spreads([subject], evidence, **options)[subject]
+    paired = spreads([subject], evidence, worse, **options)[subject]
+    assert 0 < paired < alone
 
 
 def test_more_images_give_a_smaller_error():
-    few = standard_errors(random_data(1, images=40), label_map=LABELS)
-    many = standard_errors(random_data(1, images=640), label_map=LABELS)
+    few = errors_of(random_data(1, images=40))
+    many = errors_of(random_data(1, images=640))
     assert few.overall is not None
     assert many.overall is not None
     # A sixteenth of the variance, so about a quarter of the error.
@@ -79,7 +144,7 @@ def test_more_images_give_a_smaller_error():
 
 def test_equal_seeds_give_equal_errors():
     data = random_data(2, images=20)
-    assert standard_errors(data, label_map=LABELS) == standard_errors(data, label_map=LABELS)
+    assert errors_of(data) == errors_of(data)
 
 
 def test_a_perfect_model_has_no_error():
@@ -102,12 +167,12 @@ def test_a_perfect_model_has_no_error():
             boxes_xyxy_px=apart.astype(np.float32),
         ),
     )
-    assert standard_errors(perfect, label_map=LABELS).overall == pytest.approx(0.0, abs=1e-12)
+    assert errors_of(perfect).overall == pytest.approx(0.0, abs=1e-12)
 
 
 def test_what_is_undefined_has_no_error():
-    errors = standard_errors(random_data(1, classes=1, images=20), label_map=LABELS)
+    errors = errors_of(random_data(1, classes=1, images=20))
     assert errors.per_class[0] is not None
     assert errors.per_class[1:] == (None, None)
-    nothing = standard_errors(of_images(random_data(1), []), label_map=LABELS)
+    nothing = errors_of(of_images(random_data(1), []))
     assert nothing.overall is None

@@ -1,18 +1,29 @@
 import pytest
-from evaluation_cases import digest, metrics, statistics
+from evaluation_cases import (
+    digest,
+    label_map,
+    metrics,
+    random_data,
+    shard_result,
+    statistics,
+)
 
+from kfdet.core.coco import evaluate, metrics_document
+from kfdet.core.evidence import gather_evidence
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.gate import Decision
 from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
 from kfdet.stages import gate
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.evidence import write_evidence
 
 POLICY = GatePolicy(
+    no_champion="pass",
     rules=(
         GateRule(metric="ap50", at_least=0.4),
         GateRule(metric="ap", champion=ChampionRule(max_drop=0.05)),
-    )
+    ),
 )
 
 
@@ -20,6 +31,7 @@ def run(folder, *, policy=POLICY, ap=0.5):
     write_document(folder / "metrics.json", metrics(statistics(ap), checkpoint=digest("candidate")))
     return gate.run(
         metrics=folder / "metrics.json",
+        evidence=None,
         policy=policy,
         registry=str(folder / "registry"),
         model="shapes",
@@ -45,6 +57,7 @@ def publish_champion(folder, *, ap, name="champion"):
         export_uri=str(folder / name),
         decision=folder / "d.json",
         metrics=folder / "m.json",
+        evidence=None,
         registry=str(folder / "registry"),
         model="shapes",
         run_name="r",
@@ -94,6 +107,7 @@ def test_missing_metrics_are_an_error(tmp_path):
     with pytest.raises(ArtifactError, match=r"nowhere\.json"):
         gate.run(
             metrics=tmp_path / "nowhere.json",
+            evidence=None,
             policy=POLICY,
             registry=str(tmp_path / "registry"),
             model="shapes",
@@ -109,3 +123,34 @@ def test_class_names_in_the_report_are_text(tmp_path):
     )
     assert run(tmp_path, policy=policy).decision == "fail"
     assert "<script>alert" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_policy_with_confidence_reads_the_evidence_beside_the_metrics(tmp_path):
+    data = random_data(3, images=60)
+    labels = label_map("circle", "square", "triangle")
+    matched = gather_evidence(data, label_map=labels)
+    measured = metrics_document(
+        evaluate(data, label_map=labels), data, shard_result(data), label_map=labels,
+        evidence_digest=write_evidence(tmp_path / "evidence", matched),
+    )  # fmt: skip
+    write_document(tmp_path / "metrics.json", measured)
+    rule = {"metric": "ap", "at_least": measured.overall.ap - 0.12}
+
+    def judged(evidence):
+        return gate.run(
+            metrics=tmp_path / "metrics.json",
+            evidence=evidence,
+            policy=GatePolicy.model_validate({"rules": [rule], "confidence": 0.9}),
+            registry=str(tmp_path / "registry"),
+            model="shapes",
+            decision=tmp_path / "decision.json",
+            report=tmp_path / "report.html",
+            progress=Progress("gate", quiet=True),
+        ).decision
+
+    assert judged(tmp_path / "evidence") == "pass"
+    assert "90 % interval" in (tmp_path / "report.html").read_text()
+    assert judged(None) == "insufficient_evidence"
+    (tmp_path / "evidence" / "objects.parquet").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="belongs to other metrics"):
+        judged(tmp_path / "evidence")

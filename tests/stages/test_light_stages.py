@@ -27,14 +27,14 @@ POLICY = GatePolicy(rules=(GateRule(metric="ap", at_least=0.0),))
 RUN = {
     "merge": """
         merge.run(shards=[here / "shard"], manifest=here / "manifest.json", split="test",
-                  engine=engine, metrics=here / "out.json", report=here / "r.html",
+                  engine=engine, metrics=here / "out.json", evidence=here / "e", report=here / "r.html",
                   progress=progress)""",
     "gate": """
-        gate.run(metrics=here / "metrics.json", policy=policy, registry=str(here / "registry"),
+        gate.run(metrics=here / "metrics.json", evidence=None, policy=policy, registry=str(here / "registry"),
                  model="m", decision=here / "d.json", report=here / "r.html", progress=progress)""",
     "publish": """
         publish.run(export_uri=str(here / "export"), decision=here / "decision.json",
-                    metrics=here / "metrics.json", registry=str(here / "registry"), model="m",
+                    metrics=here / "metrics.json", evidence=None, registry=str(here / "registry"), model="m",
                     run_name="r", version=here / "v.json", progress=progress)""",
 }
 PROGRAM = """

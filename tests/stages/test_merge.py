@@ -41,6 +41,7 @@ def run(folder, shards, engine="hotcoco", split=SPLIT):
         split="test",
         engine=engine,
         metrics=folder / "metrics.json",
+        evidence=folder / "evidence",
         report=folder / "report.html",
         progress=Progress("merge", quiet=True),
     )

@@ -41,6 +41,7 @@ def run(folder, **changes):
             "split": "test",
             "engine": "hotcoco",
             "metrics": folder / "metrics.json",
+            "evidence": folder / "evidence",
             "report": folder / "report.html",
             "progress": Progress("metrics", quiet=True),
         }

@@ -1,18 +1,32 @@
+import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
-from evaluation_cases import CHECKPOINT, digest, metrics, statistics, write_export
+from evaluation_cases import (
+    CHECKPOINT,
+    digest,
+    label_map,
+    metrics,
+    random_data,
+    statistics,
+    write_export,
+)
 
+from kfdet.core.evidence import gather_evidence
 from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.export import ChampionPointer, RegistryVersion
 from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
 from kfdet.storage.documents import read_document
+from kfdet.storage.evidence import write_evidence
 from kfdet.storage.registry import ModelRegistry, Submission
 
 THRESHOLD = GatePolicy(rules=(GateRule(metric="ap", at_least=0.1),))
-COMPARISON = GatePolicy(rules=(GateRule(metric="ap", champion=ChampionRule(max_drop=0.1)),))
+COMPARISON = GatePolicy(
+    no_champion="pass", rules=(GateRule(metric="ap", champion=ChampionRule(max_drop=0.1)),)
+)
 
 
 @pytest.fixture
@@ -35,6 +49,41 @@ def submit(registry, folder, name, *, policy=THRESHOLD, against="now", ap=0.5):
         created="2026-01-01T00:00:00+00:00",
         model_card=lambda number: f"# version {number}\n",
     )
+
+
+def test_the_evidence_is_kept_with_its_version(registry, tmp_path):
+    submission = submit(registry, tmp_path, "a")
+    matched = gather_evidence(random_data(1), label_map=label_map("circle", "square", "triangle"))
+    measured = submission.metrics.model_copy(
+        update={"evidence_digest": write_evidence(tmp_path / "e", matched), "images": 7}
+    )
+    decision = decide(measured, policy=THRESHOLD, champion=None)
+    registry.publish(
+        dataclasses.replace(
+            submission, metrics=measured, decision=decision, evidence=tmp_path / "e"
+        )
+    )
+    champion = registry.champion()
+    kept = registry.evidence(champion)
+    np.testing.assert_array_equal(kept.hits, matched.hits)
+    (tmp_path / "registry/shapes/versions/000001/evidence/objects.parquet").write_bytes(b"x")
+    with pytest.raises(ArtifactError, match="as metrics.json says"):
+        registry.evidence(champion)
+
+
+def test_evidence_of_other_metrics_is_not_published(registry, tmp_path):
+    submission = submit(registry, tmp_path, "a")
+    matched = gather_evidence(random_data(1), label_map=label_map("circle", "square", "triangle"))
+    write_evidence(tmp_path / "e", matched)
+    measured = submission.metrics.model_copy(update={"evidence_digest": digest("other")})
+    with pytest.raises(ArtifactError, match="is not what the metrics follow from"):
+        registry.publish(dataclasses.replace(submission, metrics=measured, evidence=tmp_path / "e"))
+    assert registry.champion() is None
+
+
+def test_a_version_without_evidence_has_none(registry, tmp_path):
+    registry.publish(submit(registry, tmp_path, "a"))
+    assert registry.evidence(registry.champion()) is None
 
 
 def test_an_empty_registry_has_no_champion(registry):

@@ -161,6 +161,7 @@ def merge(arguments: argparse.Namespace) -> None:
         split=arguments.split,
         engine=arguments.engine,
         metrics=out / "metrics.json",
+        evidence=out / "evidence",
         report=out / "report.html",
     )
 
@@ -176,6 +177,7 @@ def metrics(arguments: argparse.Namespace) -> None:
         split=arguments.split,
         engine=arguments.engine,
         metrics=out / "metrics.json",
+        evidence=out / "evidence",
         report=out / "report.html",
     )
 
@@ -186,6 +188,7 @@ def gate(arguments: argparse.Namespace) -> int:
         "gate",
         arguments,
         metrics=Path(arguments.metrics),
+        evidence=_evidence_beside(arguments.metrics),
         policy=read_policy(Path(arguments.policy)),
         registry=arguments.registry,
         model=arguments.model,
@@ -221,8 +224,14 @@ def publish(arguments: argparse.Namespace) -> None:
         export_uri=arguments.export,
         decision=Path(arguments.decision),
         metrics=Path(arguments.metrics),
+        evidence=_evidence_beside(arguments.metrics),
         registry=arguments.registry,
         model=arguments.model,
         run_name=arguments.run_name,
         version=Path(arguments.out) / "version.json",
     )
+
+
+def _evidence_beside(metrics: str) -> Path | None:
+    folder = Path(metrics).parent / "evidence"
+    return folder if folder.is_dir() else None

@@ -270,7 +270,12 @@ def error_gains(data: EvaluationData, *, label_map: LabelMap) -> dict[str, float
 
 
 def metrics_document(
-    evaluation: Evaluation, data: EvaluationData, shard: ShardResult, *, label_map: LabelMap
+    evaluation: Evaluation,
+    data: EvaluationData,
+    shard: ShardResult,
+    *,
+    label_map: LabelMap,
+    evidence_digest: str,
 ) -> Metrics:
     """Returns the metrics as the document that passes to the gate.
 
@@ -279,6 +284,7 @@ def metrics_document(
         data: Images, ground truth and detections of all shards.
         shard: What any of the shards says of split, model and number of shards.
         label_map: The classes, whose order is kept.
+        evidence_digest: Of the evidence that is kept beside the metrics.
     """
     return Metrics(
         engine=evaluation.engine,
@@ -292,6 +298,7 @@ def metrics_document(
         shards=shard.num_shards,
         overall=evaluation.overall,
         classes=class_metrics(evaluation, data, label_map=label_map),
+        evidence_digest=evidence_digest,
     )
 
 

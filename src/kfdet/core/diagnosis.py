@@ -31,6 +31,7 @@ from kfdet.core.error_analysis import (
     reliability,
     score_curve,
 )
+from kfdet.core.evidence import Evidence
 from kfdet.core.uncertainty import StandardErrors, standard_errors
 from kfdet.schema.dataset import LabelMap
 
@@ -65,7 +66,7 @@ class Diagnosis:
     confusion: int64[K + 1, K + 1], at the same score.
     error_gains: Kind of error to the gain in AP50 if it were mended.
     ap_by_iou: IoU threshold to mean AP over the classes; None where undefined.
-        standard_errors: Of AP; None for a set so large that they are not worth the time.
+    standard_errors: Of AP; None for a set so large that they are not worth the time.
     """
 
     data: EvaluationData
@@ -83,12 +84,15 @@ class Diagnosis:
     advice: tuple[Advice, ...]
 
 
-def diagnose(data: EvaluationData, evaluation: Evaluation, *, label_map: LabelMap) -> Diagnosis:
+def diagnose(
+    data: EvaluationData, evaluation: Evaluation, evidence: Evidence, *, label_map: LabelMap
+) -> Diagnosis:
     """Takes an evaluation apart.
 
     Args:
         data: Images, ground truth and detections.
         evaluation: The metrics of the same data.
+        evidence: The matches of the same data.
         label_map: The classes.
     """
     data = canonical(data)
@@ -113,7 +117,7 @@ def diagnose(data: EvaluationData, evaluation: Evaluation, *, label_map: LabelMa
         error_gains=error_gains(data, label_map=label_map),
         ap_by_iou=_ap_by_iou(evaluation),
         standard_errors=(
-            standard_errors(data, label_map=label_map)
+            standard_errors(evidence, label_map=label_map)
             if len(data.detections) <= _BOOTSTRAP_DETECTIONS
             else None
         ),

@@ -8,7 +8,7 @@ out, so that one matching serves every score threshold.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,7 @@ from kfdet.core.coco import (
     Bool,
     Detections,
     EvaluationData,
+    Float32,
     Float64,
     Int64,
     boxes_xywh,
@@ -119,7 +120,7 @@ def match(data: EvaluationData, *, label_map: LabelMap, iou: float = MATCH_IOU) 
     """
     truth, seen = data.ground_truth, data.detections
     listed = np.isin(seen.class_id, [label.id for label in label_map.classes])
-    counted = listed & (_rank(seen) < MAX_DETECTIONS[-1])
+    counted = listed & (rank_in_image(seen) < MAX_DETECTIONS[-1])
     truth_of, on_crowd = _greedy(data, np.flatnonzero(counted), iou=iou, same_class=True)
     counted = counted & ~on_crowd
     truth_of[on_crowd] = -1
@@ -288,10 +289,14 @@ class _Best:
     of_truth: Float64
 
 
-def _rank(seen: Detections) -> Int64:
+def rank_in_image(seen: Detections) -> Int64:
     """Returns each detection's place among those of its image and class, by score, from zero."""
-    order = np.lexsort((-seen.score, seen.class_id, seen.image_id))
-    image, label = seen.image_id[order], seen.class_id[order]
+    return _places(seen.image_id, seen.class_id, seen.score)
+
+
+def _places(image_id: Int64, class_id: Int64, score: Float32 | Float64) -> Int64:
+    order = np.lexsort((-score, class_id, image_id))
+    image, label = image_id[order], class_id[order]
     starts = np.ones(order.size, np.bool_)
     starts[1:] = (image[1:] != image[:-1]) | (label[1:] != label[:-1])
     first = np.maximum.accumulate(np.where(starts, np.arange(order.size), 0))
@@ -349,44 +354,98 @@ def _greedy(
         int64[D] row of the object, -1 for none; bool[D] whether that object is a crowd, which any
         number of detections may share and which is taken only where there is no other.
     """
-    truth, seen = data.ground_truth, data.detections
-    threshold = min(iou, 1 - 1e-10)
-    pairs = _pairs(data, rows, same_class=same_class)
-    near = pairs.iou >= threshold
-    detection, found, overlap = pairs.detection[near], pairs.truth[near], pairs.iou[near]
-    crowd = truth.is_crowd[found]
-    order = np.lexsort((found, crowd, detection, -seen.score[detection]))
-    truth_of = np.full(len(seen), -1)
-    on_crowd = np.zeros(len(seen), np.bool_)
-    taken = np.zeros(len(truth), np.bool_)
-    candidates = zip(
-        detection[order].tolist(),
-        found[order].tolist(),
-        overlap[order].tolist(),
-        crowd[order].tolist(),
-        strict=True,
-    )
-    for row, options in itertools.groupby(candidates, key=lambda candidate: candidate[0]):
-        best, is_crowd = _choose(options, taken, threshold)
-        if best >= 0:
-            truth_of[row], on_crowd[row] = best, is_crowd
-            taken[best] = not is_crowd
+    crowd = data.ground_truth.is_crowd
+    candidates = candidate_pairs(data, rows, least_iou=iou, same_class=same_class)
+    truth_of = assign(candidates, ious=(iou,), ignored=crowd, crowd=crowd)[:, 0]
+    on_crowd = np.zeros(truth_of.size, np.bool_)
+    found = truth_of >= 0
+    on_crowd[found] = crowd[truth_of[found]]
     return truth_of, on_crowd
 
 
-def _choose(
-    options: Iterator[tuple[int, int, float, bool]], taken: Bool, threshold: float
-) -> tuple[int, bool]:
-    """Returns the best free object and whether it is a crowd; the last of equals, as COCO does."""
-    best, best_overlap, best_is_crowd = -1, threshold, False
-    for _, candidate, overlap, is_crowd in options:
-        if taken[candidate]:
-            continue
-        if best >= 0 and is_crowd and not best_is_crowd:
-            break
-        if overlap >= best_overlap:
-            best, best_overlap, best_is_crowd = candidate, overlap, is_crowd
-    return best, best_is_crowd
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Detections and objects that may match, P pairs.
+
+    Attributes:
+        detections: Number of all detections, D.
+        detection, truth: int64[P], rows.
+        iou: float64[P].
+        turn: int64[P], place of the detection among those of its group with any candidate, by
+            score: detections with the same turn never compete for an object.
+    """
+
+    detections: int
+    detection: Int64
+    truth: Int64
+    iou: Float64
+    turn: Int64
+
+
+def candidate_pairs(
+    data: EvaluationData, rows: Int64, *, least_iou: float, same_class: bool
+) -> Candidates:
+    """Returns the pairs that overlap enough to match.
+
+    Args:
+        data: Images, ground truth and detections.
+        rows: int64[N], the detections that matter.
+        least_iou: The lowest overlap of interest, in [0, 1].
+        same_class: Only objects of the detection's class.
+    """
+    seen = data.detections
+    pairs = _pairs(data, rows, same_class=same_class)
+    near = pairs.iou >= min(least_iou, 1 - 1e-10)
+    detection, truth, iou = pairs.detection[near], pairs.truth[near], pairs.iou[near]
+    competing = np.unique(detection)
+    label = seen.class_id[competing] if same_class else np.zeros(competing.size, np.int64)
+    turn = np.zeros(len(seen), np.int64)
+    turn[competing] = _places(seen.image_id[competing], label, seen.score[competing])
+    return Candidates(
+        detections=len(seen), detection=detection, truth=truth, iou=iou, turn=turn[detection]
+    )
+
+
+def assign(candidates: Candidates, *, ious: Sequence[float], ignored: Bool, crowd: Bool) -> Int64:
+    """Lets each detection take the free object that it overlaps most, the highest score first.
+
+    Detections of different groups do not compete, so that all those whose turn it is choose at once.
+
+    Args:
+        candidates: Pairs that overlap by the lowest of the IoUs, or more.
+        ious: T thresholds.
+        ignored: bool[G], objects that are taken only where there is no other.
+        crowd: bool[G], objects that any number of detections may share.
+
+    Returns:
+        int64[D, T], row of the object, -1 for none.
+
+    Source: pycocotools 2.0.11, COCOeval.evaluateImg: of equal overlaps the last object wins.
+    """
+    thresholds = np.minimum(np.array(ious), 1 - 1e-10)
+    answer = np.full((candidates.detections, thresholds.size), -1)
+    # The best candidate of a detection comes last: then the choice is the last one that is free.
+    order = np.lexsort(
+        (candidates.truth, candidates.iou, ~ignored[candidates.truth],
+         candidates.detection, candidates.turn)
+    )  # fmt: skip
+    detection, truth = candidates.detection[order], candidates.truth[order]
+    near = candidates.iou[order][:, None] >= thresholds
+    shared = crowd[truth]
+    taken = np.zeros((ignored.size, thresholds.size), np.bool_)
+    turns = candidates.turn[order]
+    bounds = np.searchsorted(turns, np.arange(turns.max(initial=-1) + 2))
+    for begin, end in itertools.pairwise(bounds.tolist()):
+        mine, objects = detection[begin:end], truth[begin:end]
+        free = near[begin:end] & (~taken[objects] | shared[begin:end, None])
+        starts = np.flatnonzero(np.append(True, mine[1:] != mine[:-1]))
+        place = np.where(free, np.arange(begin, end)[:, None], -1)
+        best = np.maximum.reduceat(place, starts, axis=0)
+        who, which = np.nonzero(best >= 0)
+        found = truth[best[who, which]]
+        answer[mine[starts[who]], which] = found
+        taken[found, which] = True
+    return answer
 
 
 def _best_overlaps(data: EvaluationData, rows: Int64) -> tuple[_Best, _Best]:

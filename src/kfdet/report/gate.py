@@ -16,7 +16,7 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import difference
+from kfdet.report.wording import difference, percent
 from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
 from kfdet.schema.metrics import METRIC_NAMES, Metrics
 
@@ -26,6 +26,11 @@ _VERDICTS: dict[Verdict, str] = {
     "fail": "The model is not exported: at least one rule fails.",
     "insufficient_evidence": "The model is not exported: at least one rule can't be told.",
 }
+_INTERVALS = (
+    " A rule with an interval holds when all of it is at or above zero, and fails when all of it is "
+    "below, more strictly the more rules there are. Intervals come from a bootstrap over images; "
+    "of a comparison, both models are resampled alike."
+)
 _OUTCOMES: dict[Outcome, Tone] = {"holds": "good", "fails": "bad", "unknown": "warn"}
 
 
@@ -98,7 +103,7 @@ def _reasons(decision: Decision) -> Section:
 
 
 def _rules(decision: Decision) -> Section:
-    rows = [
+    rows: list[list[str | Html | float | int | None]] = [
         [
             badge(rule.outcome, _OUTCOMES[rule.outcome]),
             rule.rule,
@@ -106,21 +111,35 @@ def _rules(decision: Decision) -> Section:
             rule.wanted,
             _margin(rule),
             rule.champion,
-            rule.reason,
+            rule.boxes,
         ]
         for rule in decision.rules
     ]
     policy = "pass" if decision.policy.no_champion == "pass" else "fail"
+    confidence = decision.policy.confidence
+    by_interval = any(rule.standard_error is not None for rule in decision.rules)
+    headers = ["Outcome", "Rule", "Measured", "Required", "Margin", "Champion", "Boxes"]
+    if by_interval and confidence is not None:
+        headers += [f"{percent(confidence, digits=0)} interval of the margin", "More images"]
+        for row, rule in zip(rows, decision.rules, strict=True):
+            row += [_interval(rule), rule.more_images]
+    for row, rule in zip(rows, decision.rules, strict=True):
+        row.append(rule.reason)
     return Section(
         title="Rules",
         intro="All rules must hold. A missing number fails; a comparison with a champion that was "
-        f"measured on other images can't be told. Without a champion, comparisons {policy}.",
-        body=(
-            table(
-                ["Outcome", "Rule", "Measured", "Required", "Margin", "Champion", "In words"], rows
-            ),
-        ),
+        f"measured on other images can't be told. Without a champion, comparisons {policy}."
+        + _INTERVALS
+        * by_interval,
+        body=(table([*headers, "In words"], rows),),
     )
+
+
+def _interval(rule: RuleResult) -> str | None:
+    if rule.margin_low is None or rule.margin_high is None:
+        return None
+    low, high = (difference(side, digits=4) for side in (rule.margin_low, rule.margin_high))
+    return f"{low} to {high}"
 
 
 def _margin(rule: RuleResult) -> str:

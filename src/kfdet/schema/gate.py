@@ -21,6 +21,12 @@ class RuleResult(Schema):
         wanted: The value it had to reach; null when that can't be told.
         champion: The champion's value, for a comparison.
         reason: One sentence with the numbers.
+    boxes: Ground truth boxes behind the value; null in decisions of old.
+    standard_error: Of the value, or of its difference from the champion's; null where the rule is
+        judged by the measured value alone.
+    margin_low, margin_high: Interval of `seen - wanted` at the policy's confidence.
+    more_images: How many more images of the same kind would settle the rule, if the value stays;
+        null where it is settled, or no number of images can.
     """
 
     rule: str
@@ -31,6 +37,11 @@ class RuleResult(Schema):
     champion: Metric
     outcome: Outcome
     reason: str
+    boxes: int | None = None
+    standard_error: float | None = None
+    margin_low: float | None = None
+    margin_high: float | None = None
+    more_images: int | None = None
 
 
 class Decision(Document):

@@ -77,6 +77,8 @@ class Metrics(Document):
     """Attributes:
     split_digest: Digest of the split's manifest: metrics compare only where it is equal.
     checkpoint_digest: Digest of the checkpoint that made the detections.
+    evidence_digest: Digest of the folder `evidence` written beside the metrics; null in metrics of
+        old, which had none.
     """
 
     engine: Literal["hotcoco", "pycocotools"]
@@ -90,6 +92,7 @@ class Metrics(Document):
     shards: Annotated[int, Field(ge=1)]
     overall: CocoStatistics
     classes: tuple[ClassMetrics, ...]
+    evidence_digest: Sha256 | None = None
 
     def of_class(self, name: str) -> ClassMetrics | None:
         return next((entry for entry in self.classes if entry.name == name), None)

@@ -227,6 +227,9 @@ class GateRule(Schema):
     class_name: str | None = Field(default=None, description="that class alone; else over all")
     at_least: UnitInterval | None = Field(default=None, description="threshold")
     champion: ChampionRule | None = Field(default=None, description="comparison")
+    point_estimate: bool = Field(
+        default=False, description="judge the measured value alone, whatever gate.confidence says"
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> GateRule:
@@ -236,12 +239,41 @@ class GateRule(Schema):
 
 
 class GatePolicy(Schema):
-    """What a model must show before it is exported. An empty policy is refused."""
+    """What a model must show before it is exported. An empty policy is refused.
+
+    Without `confidence` a rule looks at the measured value alone. With it, a rule holds when the
+    whole interval of that confidence lies on the right side, fails when it lies on the wrong one
+    (with Holm's correction for the number of rules), and can't be told otherwise.
+    """
 
     rules: tuple[GateRule, ...] = Field(min_length=1, description="all of them must hold")
-    no_champion: Literal["pass", "fail"] = Field(
-        default="pass", description="how champion rules answer while there is no champion"
+    no_champion: Literal["pass", "fail"] | None = Field(
+        default=None,
+        description="how champion rules answer while there is no champion; must be said with them",
     )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        default=None, description="of the intervals that rules are judged by; absent: none"
+    )
+    min_boxes: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="ground truth boxes below which a rule can't be told"
+    )
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
+        default=1000, description="draws of the bootstrap over images"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of these draws")
+
+    @model_validator(mode="after")
+    def _champion_explicit(self) -> GatePolicy:
+        if self.no_champion is None and any(rule.champion for rule in self.rules):
+            raise ValueError(
+                "rules compare with a champion: say in no_champion what they answer while there is "
+                "none, pass or fail"
+            )
+        return self
+
+    def needs_intervals(self) -> bool:
+        """Tells whether any rule is judged by an interval."""
+        return self.confidence is not None and not all(rule.point_estimate for rule in self.rules)
 
 
 class ParityConfig(Schema):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.gating import decide
+from kfdet.core.evidence import Evidence
+from kfdet.core.gating import comparable, decide
 from kfdet.progress import Progress
 from kfdet.report.gate import gate_page
 from kfdet.schema.gate import Verdict
@@ -13,6 +15,7 @@ from kfdet.schema.metrics import Metrics
 from kfdet.schema.run_config import GatePolicy
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.evidence import read_evidence
 from kfdet.storage.registry import ModelRegistry
 
 
@@ -33,6 +36,7 @@ class GateResult:
 def run(
     *,
     metrics: Path,
+    evidence: Path | None,
     policy: GatePolicy,
     registry: str,
     model: str,
@@ -44,6 +48,8 @@ def run(
 
     Args:
         metrics: The candidate's metrics, as merge wrote them.
+        evidence: The folder that merge wrote beside them; read only where the policy asks for
+            intervals. Without it such rules can't be told.
         policy: What it must show.
         registry: Folder of the model registry, which holds the champion.
         model: Name of the model in it.
@@ -56,8 +62,14 @@ def run(
         ConfigError: The policy has no rules.
     """
     candidate = read_document(Metrics, metrics)
-    champion = ModelRegistry(registry, model=model).champion()
-    answer = decide(candidate, policy=policy, champion=champion)
+    published = ModelRegistry(registry, model=model)
+    champion = published.champion()
+    matched = None
+    if policy.needs_intervals():
+        matched = _evidence(candidate, evidence)
+        if champion is not None and comparable(candidate, champion.metrics):
+            champion = dataclasses.replace(champion, evidence=published.evidence(champion))
+    answer = decide(candidate, policy=policy, champion=champion, evidence=matched)
     write_document(decision, answer)
     write_text(report, gate_page(answer, metrics=candidate, champion=champion, model=model))
     progress.report(str(report))
@@ -70,3 +82,9 @@ def run(
         fails=outcomes.count("fails"),
         unknown=outcomes.count("unknown"),
     )
+
+
+def _evidence(metrics: Metrics, folder: Path | None) -> Evidence | None:
+    if folder is None or metrics.evidence_digest is None:
+        return None
+    return read_evidence(folder, images=metrics.images, digest=metrics.evidence_digest)

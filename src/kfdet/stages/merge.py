@@ -9,6 +9,7 @@ from pathlib import Path
 from kfdet.core.coco import Engine, concatenate, evaluate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
 from kfdet.core.diagnosis import diagnose
+from kfdet.core.evidence import gather_evidence
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
@@ -16,6 +17,7 @@ from kfdet.schema.dataset import Manifest, Split
 from kfdet.schema.metrics import CocoStatistics
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.evidence import write_evidence
 from kfdet.storage.pictures import read_picture
 from kfdet.storage.shards import read_shard
 
@@ -40,6 +42,7 @@ def run(
     split: Split,
     engine: Engine,
     metrics: Path,
+    evidence: Path,
     report: Path,
     progress: Progress,
 ) -> MergeResult:
@@ -51,6 +54,7 @@ def run(
         split: The split that was evaluated.
         engine: The COCO engine.
         metrics: Where the metrics are written.
+        evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
         progress: Told the result.
 
@@ -65,10 +69,14 @@ def run(
     complete = check_complete(read, manifest=part, split=split)
     data = concatenate([shard.data for shard in complete])
     label_map = data_manifest.label_map
+    matched = gather_evidence(data, label_map=label_map)
     evaluation = evaluate(data, label_map=label_map, engine=engine)
-    document = metrics_document(evaluation, data, complete[0].result, label_map=label_map)
+    document = metrics_document(
+        evaluation, data, complete[0].result, label_map=label_map,
+        evidence_digest=write_evidence(evidence, matched),
+    )  # fmt: skip
     write_document(metrics, document)
-    diagnosis = diagnose(data, evaluation, label_map=label_map)
+    diagnosis = diagnose(data, evaluation, matched, label_map=label_map)
     galleries = read_galleries(diagnosis, read_picture)
     write_text(report, evaluation_page(document, diagnosis, galleries))
     progress.report(str(report))

@@ -11,6 +11,7 @@ from PIL import Image
 from kfdet.core.coco import Engine, EvaluationData, evaluate, metrics_document
 from kfdet.core.coco_results import parse_reference, parse_results
 from kfdet.core.diagnosis import diagnose
+from kfdet.core.evidence import gather_evidence
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
@@ -20,6 +21,7 @@ from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.metrics import CocoStatistics
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import write_document
+from kfdet.storage.evidence import write_evidence
 from kfdet.storage.files import read_input
 from kfdet.storage.pictures import read_image_file
 
@@ -45,6 +47,7 @@ def run(
     split: Split,
     engine: Engine,
     metrics: Path,
+    evidence: Path,
     report: Path,
     progress: Progress,
 ) -> MetricsResult:
@@ -58,6 +61,7 @@ def run(
         split: What the metrics say of themselves.
         engine: The COCO engine.
         metrics: Where the metrics are written.
+        evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
         progress: Told the result.
 
@@ -71,6 +75,7 @@ def run(
     data = EvaluationData(
         images=reference.images, ground_truth=reference.ground_truth, detections=seen
     )
+    matched = gather_evidence(data, label_map=reference.label_map)
     evaluation = evaluate(data, label_map=reference.label_map, engine=engine)
     origin = ShardResult(
         shard=0, num_shards=1, split=split,
@@ -79,9 +84,12 @@ def run(
         images=len(data.images), ground_truth_boxes=len(data.ground_truth),
         detections=len(seen), inference_time_s=0.0,
     )  # fmt: skip
-    document = metrics_document(evaluation, data, origin, label_map=reference.label_map)
+    document = metrics_document(
+        evaluation, data, origin, label_map=reference.label_map,
+        evidence_digest=write_evidence(evidence, matched),
+    )  # fmt: skip
     write_document(metrics, document)
-    diagnosis = diagnose(data, evaluation, label_map=reference.label_map)
+    diagnosis = diagnose(data, evaluation, matched, label_map=reference.label_map)
 
     def read(file: str, _record: int) -> Image.Image:
         if images is None:

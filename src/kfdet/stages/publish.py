@@ -35,6 +35,7 @@ def run(
     export_uri: str,
     decision: Path,
     metrics: Path,
+    evidence: Path | None,
     registry: str,
     model: str,
     run_name: str,
@@ -48,6 +49,7 @@ def run(
         export_uri: Folder of the export.
         decision: The gate's decision; anything but pass is refused.
         metrics: The metrics that the decision was made on.
+        evidence: The folder that merge wrote beside them, kept for comparisons to come.
         registry: Folder of the model registry.
         model: Name of the model in it.
         run_name: Name of the run, for the version's record.
@@ -71,7 +73,7 @@ def run(
         export=export, metrics=measured, decision=verdict,
     )  # fmt: skip
     submission = Submission(
-        folder=folder, export=export, metrics=measured, decision=verdict,
+        folder=folder, export=export, metrics=measured, decision=verdict, evidence=evidence,
         run=run_name, created=moment, model_card=lambda number: card(version=number),
     )  # fmt: skip
     published = ModelRegistry(registry, model=model).publish(submission)

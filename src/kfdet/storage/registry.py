@@ -1,7 +1,8 @@
 """The model registry: numbered versions and one champion, in a plain folder.
 
     <registry>/<model>/versions/000001/   the export's files, export.json, metrics.json,
-                                          decision.json, model_card.md, version.json
+                                          decision.json, model_card.md, version.json, and
+                                          the folder evidence, that the metrics follow from
     <registry>/<model>/champion.json      which version is the champion
 
 A version is prepared in a hidden folder and renamed into place, so that it appears whole, under a
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kfdet.core.evidence import Evidence
 from kfdet.core.gating import Champion
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.export import (
@@ -35,6 +37,7 @@ from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import Metrics
 from kfdet.storage.atomic import explain_os_errors, write_text
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.evidence import EVIDENCE_FOLDER, evidence_digest, read_evidence
 from kfdet.storage.exports import content_digest
 
 CHAMPION_FILE = "champion.json"
@@ -56,6 +59,7 @@ class Submission:
         folder: Folder of the export.
         export: Its manifest.
         metrics, decision: What let it out.
+        evidence: Folder that the metrics follow from; None for metrics that name none.
         run: Name of the run, for the record.
         created: Date and time, ISO 8601.
         model_card: Writes the model card of a version, given its number.
@@ -68,6 +72,7 @@ class Submission:
     run: str
     created: str
     model_card: Callable[[int], str]
+    evidence: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +168,18 @@ class ModelRegistry:
             if number <= champion
         }
 
+    def evidence(self, champion: Champion) -> Evidence | None:
+        """Returns what a champion's metrics follow from, or None where it was not kept.
+
+        Raises:
+            ArtifactError: It is not what the metrics name.
+        """
+        digest = champion.metrics.evidence_digest
+        folder = self._version_folder(champion.version) / EVIDENCE_FOLDER
+        if digest is None or not folder.exists():
+            return None
+        return read_evidence(folder, images=champion.metrics.images, digest=digest)
+
     def publish(self, submission: Submission) -> Published:
         """Copies an export into a new version and makes it the champion.
 
@@ -184,6 +201,7 @@ class ModelRegistry:
         with explain_os_errors(versions), _staging_folder(versions) as work:
             copy_export(submission.folder, submission.export, to=work)
             write_document(work / METRICS_FILE, submission.metrics)
+            _copy_evidence(submission, to=work / EVIDENCE_FOLDER)
             write_document(work / DECISION_FILE, submission.decision)
             published = self._claim(submission, work)
         self._crown(published.version)
@@ -328,9 +346,23 @@ def copy_export(folder: Path, export: ExportManifest, *, to: Path) -> None:
     write_document(to / EXPORT_FILE, export)
 
 
+def _copy_evidence(submission: Submission, *, to: Path) -> None:
+    if submission.evidence is None or submission.metrics.evidence_digest is None:
+        return
+    shutil.copytree(submission.evidence, to)
+    if evidence_digest(to) != submission.metrics.evidence_digest:
+        raise ArtifactError(
+            "is not what the metrics follow from",
+            where=str(submission.evidence),
+            expected=f"evidence with digest {submission.metrics.evidence_digest[:12]}",
+            remedy="Give the folder that merge wrote beside metrics.json.",
+        )
+
+
 def _copy_file(folder: Path, file: FileDigest, *, to: Path) -> None:
     path = PurePosixPath(file.path)
-    if path.is_absolute() or ".." in path.parts or file.path in _OWN_FILES or not path.parts:
+    own = not path.parts or file.path in _OWN_FILES or path.parts[0] == EVIDENCE_FOLDER
+    if path.is_absolute() or ".." in path.parts or own:
         raise ArtifactError(
             f'"{file.path}" can\'t be a file of an export', where=str(folder / EXPORT_FILE)
         )
