@@ -398,3 +398,14 @@ class TestAuthentication:
         done = guarded.kfdet("runs", "--host", "https://jane:hunter2@kubeflow.example", code=2)
         assert "holds a user or a password" in done.stderr
         assert "hunter2" not in done.stderr
+
+
+def test_compile_writes_what_submit_would_send(double, tmp_path):
+    target = tmp_path / "pipeline.yaml"
+    double.kfdet("compile", "--config", "run.yaml", "--output", target)
+    sent = json.loads(submit(double, "--dry-run").stdout)["run"]["runtime_config"]["parameters"]
+    assert json.loads(target.with_suffix(".parameters.json").read_text()) == sent
+    (pipeline, platform) = yaml.safe_load_all(target.read_text())
+    assert "exec-fingerprint" in pipeline["deploymentSpec"]["executors"]
+    train = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert train["pvcMount"][0]["mountPath"] == "/mnt/kfdet"
