@@ -1,7 +1,7 @@
 """The only importer of TensorFlow and Model Garden.
 
-TensorFlow reads the level of its C++ log while it is imported, so it is set here, before any module
-below imports it. A level from the environment is kept.
+TensorFlow reads some settings from the environment while it is imported, so they are set here, before
+any module below imports it. What the environment says already is kept.
 """
 
 import logging
@@ -12,5 +12,7 @@ from pathlib import Path
 _HAS_DRIVER = Path("/proc/driver/nvidia").exists()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _HAS_DRIVER else "3")
 # Deprecations inside Model Garden are nothing that a reader of a stage's output can act on.
+# A task that takes all of a GPU's memory leaves none for the process that reloads its export.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)

@@ -12,7 +12,7 @@ from kfdet.core.detected import Detected
 from kfdet.errors import ArtifactError
 from kfdet.models.devices import set_precision
 from kfdet.models.experiment import build_config
-from kfdet.models.saved_model import unpack
+from kfdet.models.saved_model import unpack, use_exact_floats
 from kfdet.models.task import DetectionTask
 from kfdet.schema.training import ResolvedExperiment
 
@@ -25,6 +25,7 @@ class Detector:
 
     def __init__(self, experiment: ResolvedExperiment) -> None:
         set_precision("float32")
+        use_exact_floats()
         config = build_config(experiment)
         self._model = DetectionTask(config.task).build_model()
         height, width = experiment.detector.input_size

@@ -51,8 +51,6 @@ def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
             description=f"CPU, {len(os.sched_getaffinity(0))} cores",
             strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
         )
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, enable=True)
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "of unknown name")
     several = f"{len(gpus)} x " if len(gpus) > 1 else ""
     strategy = (

@@ -31,6 +31,7 @@ class SavedModelDetector:
     """
 
     def __init__(self, folder: Path) -> None:
+        use_exact_floats()
         try:
             # Keeps the variables alive: signatures hold them weakly.
             self._model = tf.saved_model.load(str(folder))
@@ -76,6 +77,11 @@ class SavedModelDetector:
             return unpack(self._model.signatures[signature](inputs=batch))
         except tf.errors.InvalidArgumentError as failure:
             raise ValueError(failure.message) from failure
+
+
+def use_exact_floats() -> None:
+    """Has GPUs multiply in float32, not in TF32, whose ten bits are no basis for a comparison."""
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
 
 
 def decode_pixels(encoded: bytes) -> NDArray[np.uint8]:
