@@ -25,7 +25,7 @@ def merge(
         engine: COCO engine: hotcoco or pycocotools.
         shards: The folders of all the evaluation tasks, in any order.
         manifest: Manifest of the validated data.
-        metrics_json: The 12 COCO statistics, per class too, with precision-recall curves.
+        metrics_json: The 12 COCO statistics, per class too, with curves, errors, calibration and slices.
         evidence: Which detection hits at which overlap: what intervals are computed from.
         metrics: The 12 COCO statistics.
         report: Precision-recall curves, per-class AP, misses and false alarms.

@@ -21,7 +21,13 @@ import numpy.typing as npt
 from kfdet.errors import ArtifactError, ConfigError, DataError
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.evaluation import ShardResult
-from kfdet.schema.metrics import ClassMetrics, CocoStatistics, Metrics, PrecisionRecallCurve
+from kfdet.schema.metrics import (
+    ClassMetrics,
+    CocoStatistics,
+    Details,
+    Metrics,
+    PrecisionRecallCurve,
+)
 
 Engine = Literal["hotcoco", "pycocotools"]
 Int64 = npt.NDArray[np.int64]
@@ -276,6 +282,7 @@ def metrics_document(
     *,
     label_map: LabelMap,
     evidence_digest: str,
+    details: Details | None = None,
 ) -> Metrics:
     """Returns the metrics as the document that passes to the gate.
 
@@ -285,6 +292,7 @@ def metrics_document(
         shard: What any of the shards says of split, model and number of shards.
         label_map: The classes, whose order is kept.
         evidence_digest: Of the evidence that is kept beside the metrics.
+        details: What is behind the statistics.
     """
     return Metrics(
         engine=evaluation.engine,
@@ -299,6 +307,7 @@ def metrics_document(
         overall=evaluation.overall,
         classes=class_metrics(evaluation, data, label_map=label_map),
         evidence_digest=evidence_digest,
+        details=details,
     )
 
 

@@ -24,6 +24,7 @@ from kfdet.schema.dataset import LabelMap
 from kfdet.schema.metrics import MetricName
 
 _POINTS = np.array(RECALL_POINTS)
+_FEW_COLUMNS = 16
 _ALL_IOUS = tuple(range(len(IOU_THRESHOLDS)))
 
 
@@ -72,7 +73,7 @@ def standard_errors(
     weights = draw_weights(evidence.images, resamples=resamples, seed=seed)
     by_class = weighted_metric(evidence, weights, metric="ap", class_ids=class_ids)
     return StandardErrors(
-        overall=_spread(_mean_over_classes(by_class)),
+        overall=_spread(mean_over_classes(by_class)),
         per_class=tuple(_spread(of_class) for of_class in by_class),
         resamples=resamples,
     )
@@ -239,6 +240,10 @@ def _mean_area(
 
 def _running(images: Int64, stops: Int64, weights: Float64) -> Float64:
     """Returns the cumulative weight of detections at some of them, float64[len(stops), S]."""
+    if weights.shape[1] <= _FEW_COLUMNS:
+        summed: Float64 = np.cumsum(weights[images], axis=0)[stops]
+        return summed
+    # Row by row: the sums of many resamples would fill the memory many times over.
     answer = np.empty((stops.size, weights.shape[1]))
     total = np.zeros(weights.shape[1])
     begin = 0
@@ -269,12 +274,13 @@ def _area(hits: Float64, kept: Float64, total: Float64) -> Float64:
 
 def _of(subject: Subject, values: Float64, class_ids: Sequence[int]) -> Float64:
     if subject.class_id is None:
-        return _mean_over_classes(values)
+        return mean_over_classes(values)
     row: Float64 = values[list(class_ids).index(subject.class_id)]
     return row
 
 
-def _mean_over_classes(by_class: Float64) -> Float64:
+def mean_over_classes(by_class: Float64) -> Float64:
+    """Returns the mean over the classes that are defined, float64[S], of float64[K, S]."""
     defined = ~np.isnan(by_class)
     count = defined.sum(axis=0)
     total = np.where(defined, by_class, 0.0).sum(axis=0)

@@ -86,6 +86,7 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
             _scores(metrics, diagnosis),
             _errors(diagnosis),
             _confusion(diagnosis),
+            *_slices(metrics),
             *gallery_sections(diagnosis, galleries),
             _evidence(metrics),
         ],
@@ -393,6 +394,48 @@ def _confusion(diagnosis: Diagnosis) -> Section:
         "shaded by its share. The last row are false alarms on nothing, the last column misses.",
         body=tuple(body),
     )
+
+
+def _slices(metrics: Metrics) -> list[Section]:
+    if metrics.details is None:
+        return []
+    words = {
+        "box_size": "Size of the object (root of its area)",
+        "box_aspect_ratio": "Shape of the object (width to height)",
+        "objects_in_image": "Objects in the image",
+    }
+    tables = []
+    for by, title in words.items():
+        parts = [part for part in metrics.details.slices if part.by == by and part.boxes]
+        headers = ["Part", "Images", "Objects", "Found"]
+        rows: list[list[str | Html | float | int | None]] = [
+            [part.name, part.images, part.boxes, percent(part.recall)] for part in parts
+        ]
+        if by == "objects_in_image":
+            headers += ["AP", "AP50"]
+            rows = [[*row, part.ap, part.ap50] for row, part in zip(rows, parts, strict=True)]
+        tables.append(table(headers, rows, caption=title, empty="No objects."))
+    score = metrics.details.score
+    tables.append(
+        table(
+            ["At", "Precision at that recall", "Recall at that precision"],
+            [
+                [number(at.at), at.value, other.value]
+                for at, other in zip(
+                    score.precision_at_recall, score.recall_at_precision, strict=True
+                )
+            ],
+            caption="All classes together, IoU 0.5",
+        )
+    )
+    return [
+        Section(
+            title="Parts of the set",
+            intro="Found is the share of objects that a detection at or above the score of the "
+            "highest F1 hits, at IoU 0.5.",
+            body=(columns(*tables[:2]), columns(*tables[2:])),
+        )
+    ]
 
 
 def _evidence(metrics: Metrics) -> Section:

@@ -57,6 +57,136 @@ class PrecisionRecallCurve(Schema):
     score: tuple[float, ...] = Field(min_length=101, max_length=101)
 
 
+class OperatingPoint(Schema):
+    """What is right and what is found when detections at or above a score are kept, at IoU 0.5."""
+
+    score: float
+    precision: UnitInterval
+    recall: UnitInterval
+    f1: UnitInterval
+
+
+class TradeOff(Schema):
+    """Attributes:
+    at: The recall, or the precision, that is asked for.
+    value: The best precision, or recall, that goes with it; 0 where it is never reached.
+    """
+
+    at: UnitInterval
+    value: Metric
+
+
+class ScoreDetails(Schema):
+    """How precision and recall trade off, at IoU 0.5.
+
+    Attributes:
+        best: The point of the highest F1; null without any hit.
+        points: Along the score, at 0, 0.05 ... 1.
+        precision_at_recall: Highest precision at that recall or above: the interpolated curve.
+        recall_at_precision: Highest recall at that precision or above.
+    """
+
+    best: OperatingPoint | None
+    points: tuple[OperatingPoint, ...]
+    precision_at_recall: tuple[TradeOff, ...]
+    recall_at_precision: tuple[TradeOff, ...]
+
+
+class ApAtIou(Schema):
+    iou: UnitInterval
+    ap: Metric
+
+
+class ClassDetails(Schema):
+    id: int
+    name: str
+    ap_by_iou: tuple[ApAtIou, ...]
+    score: ScoreDetails
+
+
+class Confusion(Schema):
+    """Attributes:
+    score: Detections at or above it are counted.
+    labels: Classes, and the background last.
+    matrix: Rows are the truth, columns the answer; the background's row are false alarms on
+        nothing, its column objects that were missed.
+    """
+
+    score: float
+    labels: tuple[str, ...]
+    matrix: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+
+
+class ErrorDetails(Schema):
+    """Attributes:
+    score: Detections at or above it are counted.
+    false_alarms, misses: Cause to count, as kfdet.core.error_analysis defines them.
+    ap50_gains: Kind of error to what AP50 would gain if it were mended (TIDE), over all scores.
+    """
+
+    score: float
+    hits: Annotated[int, Field(ge=0)]
+    false_alarms: dict[str, Annotated[int, Field(ge=0)]]
+    misses: dict[str, Annotated[int, Field(ge=0)]]
+    ap50_gains: dict[str, UnitInterval]
+
+
+class CalibrationBin(Schema):
+    """Detections with low <= score < high; the last bin is closed."""
+
+    low: UnitInterval
+    high: UnitInterval
+    detections: Annotated[int, Field(ge=0)]
+    mean_score: float | None
+    hit_share: Metric
+
+
+class Calibration(Schema):
+    """Attributes:
+    expected_error: Mean distance of score and share of hits, weighted by detections.
+    """
+
+    bins: tuple[CalibrationBin, ...]
+    expected_error: float | None
+
+
+class Slice(Schema):
+    """A part of the set.
+
+    Attributes:
+        by: What it is cut by.
+        boxes: Ground truth boxes in it, crowd boxes not counted.
+        recall: Share of them that are found at the operating score, at IoU 0.5.
+        ap, ap50: Of slices of images; null for slices of boxes.
+    """
+
+    by: Literal["box_size", "box_aspect_ratio", "objects_in_image"]
+    name: str
+    images: Annotated[int, Field(ge=0)]
+    boxes: Annotated[int, Field(ge=0)]
+    recall: Metric
+    ap: Metric = None
+    ap50: Metric = None
+
+
+class Details(Schema):
+    """What is behind the statistics.
+
+    Attributes:
+        operating_score: Of the highest F1 over all classes; null without any hit.
+        score: Over all classes together, each detection counted once.
+    """
+
+    operating_score: float | None
+    ap_by_iou: tuple[ApAtIou, ...]
+    score: ScoreDetails
+    classes: tuple[ClassDetails, ...]
+    confusion: Confusion
+    errors: ErrorDetails
+    calibration: Calibration
+    slices: tuple[Slice, ...]
+
+
 class ClassMetrics(Schema):
     """Attributes:
     boxes: Ground truth boxes behind the numbers, crowd boxes not counted.
@@ -79,6 +209,7 @@ class Metrics(Document):
     checkpoint_digest: Digest of the checkpoint that made the detections.
     evidence_digest: Digest of the folder `evidence` written beside the metrics; null in metrics of
         old, which had none.
+    details: What is behind the statistics; null in metrics of old.
     """
 
     engine: Literal["hotcoco", "pycocotools"]
@@ -93,6 +224,7 @@ class Metrics(Document):
     overall: CocoStatistics
     classes: tuple[ClassMetrics, ...]
     evidence_digest: Sha256 | None = None
+    details: Details | None = None
 
     def of_class(self, name: str) -> ClassMetrics | None:
         return next((entry for entry in self.classes if entry.name == name), None)

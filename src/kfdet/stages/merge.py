@@ -10,6 +10,7 @@ from kfdet.core.coco import Engine, concatenate, evaluate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
 from kfdet.core.diagnosis import diagnose
 from kfdet.core.evidence import gather_evidence
+from kfdet.core.metric_details import metric_details
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
@@ -71,12 +72,13 @@ def run(
     label_map = data_manifest.label_map
     matched = gather_evidence(data, label_map=label_map)
     evaluation = evaluate(data, label_map=label_map, engine=engine)
+    diagnosis = diagnose(data, evaluation, matched, label_map=label_map)
     document = metrics_document(
         evaluation, data, complete[0].result, label_map=label_map,
         evidence_digest=write_evidence(evidence, matched),
+        details=metric_details(diagnosis, evaluation, matched),
     )  # fmt: skip
     write_document(metrics, document)
-    diagnosis = diagnose(data, evaluation, matched, label_map=label_map)
     galleries = read_galleries(diagnosis, read_picture)
     write_text(report, evaluation_page(document, diagnosis, galleries))
     progress.report(str(report))

@@ -12,6 +12,7 @@ from kfdet.core.coco import Engine, EvaluationData, evaluate, metrics_document
 from kfdet.core.coco_results import parse_reference, parse_results
 from kfdet.core.diagnosis import diagnose
 from kfdet.core.evidence import gather_evidence
+from kfdet.core.metric_details import metric_details
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
@@ -84,12 +85,13 @@ def run(
         images=len(data.images), ground_truth_boxes=len(data.ground_truth),
         detections=len(seen), inference_time_s=0.0,
     )  # fmt: skip
+    diagnosis = diagnose(data, evaluation, matched, label_map=reference.label_map)
     document = metrics_document(
         evaluation, data, origin, label_map=reference.label_map,
         evidence_digest=write_evidence(evidence, matched),
+        details=metric_details(diagnosis, evaluation, matched),
     )  # fmt: skip
     write_document(metrics, document)
-    diagnosis = diagnose(data, evaluation, matched, label_map=reference.label_map)
 
     def read(file: str, _record: int) -> Image.Image:
         if images is None:

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from evaluation_cases import label_map, of_images, random_data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kfdet.core.coco import canonical, evaluate
+from kfdet.core.diagnosis import diagnose
+from kfdet.core.evidence import gather_evidence
+from kfdet.core.metric_details import metric_details
+from kfdet.schema.base import parse_json
+from kfdet.schema.metrics import Details
+
+LABELS = label_map("circle", "square", "triangle")
+
+
+def detailed(data):
+    evaluation = evaluate(data, label_map=LABELS)
+    evidence = gather_evidence(data, label_map=LABELS)
+    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
+    return metric_details(diagnosis, evaluation, evidence), evaluation
+
+
+cases = st.builds(random_data, st.integers(0, 10**6), images=st.integers(0, 12))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=cases)
+def test_ap_by_iou_has_coco_statistics_as_its_parts(data):
+    found, evaluation = detailed(data)
+    values = {one.iou: one.ap for one in found.ap_by_iou}
+    assert values[0.5] == evaluation.overall.ap50
+    assert values[0.75] == evaluation.overall.ap75
+    if evaluation.overall.ap is not None:
+        assert np.mean(list(values.values())) == pytest.approx(evaluation.overall.ap)
+    for one, statistics in zip(found.classes, evaluation.per_class, strict=True):
+        assert one.ap_by_iou[0].ap == statistics.ap50
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=cases)
+def test_slices_of_one_kind_hold_every_object_once(data):
+    found, _ = detailed(data)
+    objects = int((~data.ground_truth.is_crowd).sum())
+    for by in ("box_size", "box_aspect_ratio", "objects_in_image"):
+        parts = [one for one in found.slices if one.by == by]
+        assert sum(one.boxes for one in parts) == objects
+        misses = sum(round(one.boxes * (1 - one.recall)) for one in parts if one.boxes)
+        assert misses == sum(found.errors.misses.values())
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=cases)
+def test_a_slice_of_images_has_the_ap_of_those_images_alone(data):
+    data = canonical(data)
+    found, _ = detailed(data)
+    truth = data.ground_truth
+    counts = np.bincount(truth.image_id[~truth.is_crowd], minlength=len(data.images))
+    single = evaluate(of_images(data, np.flatnonzero(counts == 1)), label_map=LABELS).overall
+    part = next(one for one in found.slices if (one.by, one.name) == ("objects_in_image", "1"))
+    assert part.ap == (None if single.ap is None else pytest.approx(single.ap))
+    assert part.images == int((counts == 1).sum())
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=cases)
+def test_trade_offs_are_points_of_the_curve_and_monotone(data):
+    found, _ = detailed(data)
+    for one in (found.score, *(entry.score for entry in found.classes)):
+        precisions = [point.value for point in one.precision_at_recall]
+        recalls = [point.value for point in one.recall_at_precision]
+        assert precisions == sorted(precisions, reverse=True)
+        assert recalls == sorted(recalls, reverse=True)
+        if one.best is not None:
+            assert all(point.f1 <= one.best.f1 for point in one.points)
+
+
+def test_counts_agree_with_one_another():
+    data = random_data(4, images=40)
+    found, _ = detailed(data)
+    matrix = np.array(found.confusion.matrix)
+    objects = int((~data.ground_truth.is_crowd).sum())
+    assert matrix[:-1].sum() == objects
+    assert found.errors.hits + sum(found.errors.misses.values()) == objects
+    assert found.confusion.labels == ("circle", "square", "triangle", "background")
+    assert 0 <= found.calibration.expected_error <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=cases)
+def test_what_is_read_is_what_was_written(data):
+    found, _ = detailed(data)
+    assert parse_json(Details, found.canonical_json(), where="here") == found
