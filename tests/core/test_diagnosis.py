@@ -201,3 +201,11 @@ def test_boxes_badly_placed_are_put_down_to_their_place():
     )
     gains = error_gains(moved, label_map=LABELS)
     assert max(gains, key=lambda name: gains[name]) == "Loc"
+
+
+@pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
+def test_gains_are_the_same_asked_for_with_the_numbers_or_afterwards(engine):
+    data = random_data(5, images=20, classes=2)
+    found = evaluate(data, label_map=LABELS, engine=engine, depth="errors")
+    assert found.error_gains == error_gains(data, label_map=LABELS)
+    assert found.overall == evaluate(data, label_map=LABELS).overall

@@ -22,7 +22,7 @@ from kfdet.core.gating import decide
 from kfdet.schema.run_config import GatePolicy, GateRule
 from kfdet.storage.documents import write_document
 
-HEAVY = ("tensorflow", "tf_keras", "official", "orbit", "kfp", "matplotlib", "scipy")
+HEAVY = ("tensorflow", "tf_keras", "official", "orbit", "kfp", "matplotlib", "scipy", "pandas")
 POLICY = GatePolicy(rules=(GateRule(metric="ap", at_least=0.0),))
 RUN = {
     "merge": """

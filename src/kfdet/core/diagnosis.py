@@ -114,7 +114,11 @@ def diagnose(
         outcomes=at_score,
         confusion=matrix,
         reliability=reliability(matching, data),
-        error_gains=error_gains(data, label_map=label_map),
+        error_gains=(
+            error_gains(data, label_map=label_map)
+            if evaluation.error_gains is None
+            else evaluation.error_gains
+        ),
         ap_by_iou=_ap_by_iou(evaluation),
         standard_errors=(
             standard_errors(evidence, label_map=label_map)

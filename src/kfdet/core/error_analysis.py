@@ -331,8 +331,7 @@ def _pairs(data: EvaluationData, rows: Int64, *, same_class: bool) -> _Pairs:
 
 def _overlaps(data: EvaluationData, detection: Int64, found: Int64) -> Float64:
     """Returns IoU to the bit as COCO does; for a crowd the share of the detection that lies in it."""
-    a = boxes_xywh(data.detections)[detection]
-    b = boxes_xywh(data.ground_truth)[found]
+    a, b = boxes_xywh(data.detections, detection), boxes_xywh(data.ground_truth, found)
     size_a, size_b = a[:, 2:], b[:, 2:]
     ends = np.minimum(a[:, :2] + size_a, b[:, :2] + size_b)
     sides = ends - np.maximum(a[:, :2], b[:, :2])
@@ -356,7 +355,8 @@ def _greedy(
     """
     crowd = data.ground_truth.is_crowd
     candidates = candidate_pairs(data, rows, least_iou=iou, same_class=same_class)
-    truth_of = assign(candidates, ious=(iou,), ignored=crowd, crowd=crowd)[:, 0]
+    truth_of = np.full(len(data.detections), -1)
+    truth_of[candidates.rows] = assign(candidates, ious=(iou,), ignored=crowd, crowd=crowd)[:, 0]
     on_crowd = np.zeros(truth_of.size, np.bool_)
     found = truth_of >= 0
     on_crowd[found] = crowd[truth_of[found]]
@@ -368,14 +368,15 @@ class Candidates:
     """Detections and objects that may match, P pairs.
 
     Attributes:
-        detections: Number of all detections, D.
-        detection, truth: int64[P], rows.
+        rows: int64[C], detections that have any candidate, ascending.
+        detection: int64[P], place among them.
+        truth: int64[P], rows.
         iou: float64[P].
         turn: int64[P], place of the detection among those of its group with any candidate, by
             score: detections with the same turn never compete for an object.
     """
 
-    detections: int
+    rows: Int64
     detection: Int64
     truth: Int64
     iou: Float64
@@ -397,13 +398,10 @@ def candidate_pairs(
     pairs = _pairs(data, rows, same_class=same_class)
     near = pairs.iou >= min(least_iou, 1 - 1e-10)
     detection, truth, iou = pairs.detection[near], pairs.truth[near], pairs.iou[near]
-    competing = np.unique(detection)
+    competing, place = np.unique(detection, return_inverse=True)
     label = seen.class_id[competing] if same_class else np.zeros(competing.size, np.int64)
-    turn = np.zeros(len(seen), np.int64)
-    turn[competing] = _places(seen.image_id[competing], label, seen.score[competing])
-    return Candidates(
-        detections=len(seen), detection=detection, truth=truth, iou=iou, turn=turn[detection]
-    )
+    turn = _places(seen.image_id[competing], label, seen.score[competing])
+    return Candidates(rows=competing, detection=place, truth=truth, iou=iou, turn=turn[place])
 
 
 def assign(candidates: Candidates, *, ious: Sequence[float], ignored: Bool, crowd: Bool) -> Int64:
@@ -418,12 +416,12 @@ def assign(candidates: Candidates, *, ious: Sequence[float], ignored: Bool, crow
         crowd: bool[G], objects that any number of detections may share.
 
     Returns:
-        int64[D, T], row of the object, -1 for none.
+        int64[C, T], row of the object for each of `candidates.rows`, -1 for none.
 
     Source: pycocotools 2.0.11, COCOeval.evaluateImg: of equal overlaps the last object wins.
     """
     thresholds = np.minimum(np.array(ious), 1 - 1e-10)
-    answer = np.full((candidates.detections, thresholds.size), -1)
+    answer = np.full((candidates.rows.size, thresholds.size), -1)
     # The best candidate of a detection comes last: then the choice is the last one that is free.
     order = np.lexsort(
         (candidates.truth, candidates.iou, ~ignored[candidates.truth],

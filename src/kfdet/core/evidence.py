@@ -28,6 +28,7 @@ from kfdet.schema.dataset import LabelMap
 
 Bits = npt.NDArray[np.uint16]
 
+_EVERY_IOU = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
 _AREA_BOUNDS_PX2 = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
 
 
@@ -73,20 +74,21 @@ def gather_evidence(data: EvaluationData, *, label_map: LabelMap) -> Evidence:
     listed = np.isin(seen.class_id, [label.id for label in label_map.classes])
     rows = np.flatnonzero(listed & (rank < MAX_DETECTIONS[-1]))
     candidates = candidate_pairs(data, rows, least_iou=IOU_THRESHOLDS[0], same_class=True)
-    seen_area = boxes_xywh(seen)[:, 2:].prod(axis=1)
+    competing = np.searchsorted(rows, candidates.rows)
+    seen_area = boxes_xywh(seen, rows)[:, 2:].prod(axis=1)
     hits = np.zeros((rows.size, len(AREAS)), np.uint16)
     left_out = np.zeros_like(hits)
     areas = np.zeros(len(truth), np.uint16)
     for a, (low, high) in enumerate(_AREA_BOUNDS_PX2):
         ignored = truth.is_crowd | (truth.area < low) | (truth.area > high)
         areas |= (~ignored).astype(np.uint16) << np.uint16(a)
+        outside = (seen_area < low) | (seen_area > high)
+        left_out[outside, a] = _EVERY_IOU
         found = assign(candidates, ious=IOU_THRESHOLDS, ignored=ignored, crowd=truth.is_crowd)
-        found = found[rows]
         on_ignored = np.zeros(found.shape, np.bool_)
         on_ignored[found >= 0] = ignored[found[found >= 0]]
-        outside = (seen_area[rows] < low) | (seen_area[rows] > high)
-        hits[:, a] = _packed((found >= 0) & ~on_ignored)
-        left_out[:, a] = _packed(on_ignored | ((found < 0) & outside[:, None]))
+        hits[competing, a] = _packed((found >= 0) & ~on_ignored)
+        left_out[competing, a] = _packed(on_ignored | ((found < 0) & outside[competing][:, None]))
     objects = np.flatnonzero(~truth.is_crowd)
     row_of = data.images.image_id
     return Evidence(

@@ -71,7 +71,7 @@ def run(
     data = concatenate([shard.data for shard in complete])
     label_map = data_manifest.label_map
     matched = gather_evidence(data, label_map=label_map)
-    evaluation = evaluate(data, label_map=label_map, engine=engine)
+    evaluation = evaluate(data, label_map=label_map, engine=engine, depth="errors")
     diagnosis = diagnose(data, evaluation, matched, label_map=label_map)
     document = metrics_document(
         evaluation, data, complete[0].result, label_map=label_map,

@@ -77,7 +77,7 @@ def run(
         images=reference.images, ground_truth=reference.ground_truth, detections=seen
     )
     matched = gather_evidence(data, label_map=reference.label_map)
-    evaluation = evaluate(data, label_map=reference.label_map, engine=engine)
+    evaluation = evaluate(data, label_map=reference.label_map, engine=engine, depth="errors")
     origin = ShardResult(
         shard=0, num_shards=1, split=split,
         split_digest=hashlib.sha256(truth_text).hexdigest(),

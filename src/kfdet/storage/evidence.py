@@ -21,6 +21,7 @@ from kfdet.core.coco import AREAS
 from kfdet.core.evidence import Evidence
 from kfdet.errors import ArtifactError
 from kfdet.storage.atomic import new_folder
+from kfdet.storage.columns import to_arrow, to_numpy
 from kfdet.storage.files import files_digest
 
 EVIDENCE_FOLDER = "evidence"
@@ -109,14 +110,11 @@ def read_evidence(folder: Path | str, *, images: int, digest: str) -> Evidence:
 
 
 def _write(path: Path, columns: list[Any], schema: Any) -> None:
-    arrays = [
-        pa.array(column.astype(field.type.to_pandas_dtype()))
-        for column, field in zip(columns, schema, strict=True)
-    ]
+    arrays = [to_arrow(column, field.type) for column, field in zip(columns, schema, strict=True)]
     pq.write_table(pa.table(arrays, schema=schema), path, compression="zstd")
 
 
 def _read(path: Path) -> dict[str, Any]:
     with pq.ParquetFile(path) as file:
         table = file.read()
-    return {name: table[name].to_numpy() for name in table.column_names}
+    return {name: to_numpy(table[name]) for name in table.column_names}

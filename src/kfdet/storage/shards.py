@@ -21,6 +21,7 @@ from kfdet.schema.evaluation import (
     ShardResult,
 )
 from kfdet.storage.atomic import new_folder
+from kfdet.storage.columns import to_numpy
 from kfdet.storage.documents import read_document, write_document
 
 _IMAGES = pa.schema(
@@ -226,7 +227,7 @@ def _read_table(path: Path, schema: Any, *, rows: int) -> Any:
 
 
 def _column(table: Any, name: str, dtype: Any) -> Any:
-    return table[name].to_numpy().astype(dtype)
+    return to_numpy(table[name]).astype(dtype, copy=False)
 
 
 def _boxes(table: Any, dtype: Any) -> Any:
