@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,6 +37,10 @@ def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
     Raises:
         ConfigError: A GPU is wanted and TensorFlow sees none.
     """
+    if wanted == "cpu":
+        # Refused once TensorFlow is at work; the strategy below keeps to the CPU all the same.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
     gpus = [] if wanted == "cpu" else tf.config.list_physical_devices("GPU")
     if wanted == "gpu" and not gpus:
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from kfdet.core import coco
 from kfdet.core.selection import best_entry
-from kfdet.errors import ArtifactError, TrainingError, UsageError
+from kfdet.errors import ArtifactError, UsageError
 from kfdet.progress import Progress
 from kfdet.report import training as training_report
 from kfdet.schema.dataset import Manifest
@@ -27,8 +27,6 @@ from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.model_dir import ModelDir
 from kfdet.storage.splits import read_split
-
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +81,18 @@ def run(
     data = read_document(Manifest, manifest)
     if follow is not None:
         folder = ModelDir(path=follow)
-        checkpoints = _appearing(folder, resolved, timeout_s=timeout_s)
+        checkpoints = folder.appearing(
+            experiment_digest=resolved.fingerprint(), timeout_s=timeout_s
+        )
     elif summary is not None:
         trained = read_document(TrainingSummary, summary)
         folder = ModelDir(path=Path(trained.model_dir))
         checkpoints = iter(trained.checkpoints)
     else:
         raise UsageError("give the summary of a training, or a model directory to follow")
-    bench = _Bench(resolved, data, batch_size=batch_size, engine=engine, progress=progress)
+    bench = _Bench(
+        resolved, data, batch_size=batch_size, engine=engine, metric=metric, progress=progress
+    )
     chosen = _measure_all(bench, folder, checkpoints, metric=metric)
     if follow is not None:
         trained = read_document(TrainingSummary, folder.path / "training.json")
@@ -116,9 +118,11 @@ class _Bench:
         *,
         batch_size: int,
         engine: coco.Engine,
+        metric: MetricName,
         progress: Progress,
     ) -> None:
         self.split = data.val
+        self._metric = metric
         self._resolved = resolved
         self._label_map = data.label_map
         self._batch_size = batch_size
@@ -144,6 +148,9 @@ class _Bench:
             coco.concatenate(parts), label_map=self._label_map, engine=self._engine
         )
         took = round(time.monotonic() - began, 3)
+        value = measured.overall.value(self._metric)
+        words = "undefined" if value is None else f"{value:.3f}"
+        self._progress.note(f"step {ref.step:,}: {self._metric} {words}")
         return LedgerEntry(checkpoint=ref, metrics=measured.overall, evaluation_time_s=took)
 
 
@@ -179,29 +186,3 @@ def _ledger(entries: list[LedgerEntry], bench: _Bench, *, metric: MetricName) ->
         entries=tuple(sorted(entries, key=lambda entry: entry.checkpoint.step)),
         best_step=best_entry(entries, metric=metric).checkpoint.step,
     )
-
-
-def _appearing(
-    folder: ModelDir, resolved: ResolvedExperiment, *, timeout_s: float
-) -> Iterator[CheckpointRef]:
-    """Yields every checkpoint of a running training, however slowly they are taken."""
-    digest = resolved.fingerprint()
-    seen: set[int] = set()
-    last = time.monotonic()
-    while True:
-        # Looked at first: once the summary is there, so are all the checkpoints.
-        finished = folder.summary(experiment_digest=digest) is not None
-        fresh = [step for step in folder.steps() if step not in seen]
-        for step in fresh:
-            seen.add(step)
-            yield folder.checkpoint(step)
-            last = time.monotonic()
-        if finished:
-            return
-        if time.monotonic() - last > timeout_s:
-            raise TrainingError(
-                f"no new checkpoint for {timeout_s:,.0f} s, and the training has not finished",
-                where=str(folder.path),
-                remedy="Look whether it still runs; run select again to go on.",
-            )
-        time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -20,14 +20,14 @@ from kfdet.storage.splits import check_files
 class TrainResult:
     """Attributes:
     model_dir: Folder with the checkpoints and the TensorBoard events.
-    loss: Mean of the last steps.
+    loss: Mean of the last steps; null where the curve was lost.
     steps_per_s: Of the last steps.
     """
 
     model_dir: str
     step: int
-    loss: float
-    steps_per_s: float
+    loss: float | None
+    steps_per_s: float | None
 
 
 def run(
@@ -66,12 +66,12 @@ def run(
     write_document(summary, finished)
     write_text(report, training_report.build(finished, resolved, None, "ap"))
     progress.report(str(report))
-    last = finished.curve[-1]
+    last = finished.curve[-1] if finished.curve else None
     return TrainResult(
         model_dir=finished.model_dir,
         step=finished.steps,
-        loss=last.loss,
-        steps_per_s=last.steps_per_s,
+        loss=last.loss if last else None,
+        steps_per_s=last.steps_per_s if last else None,
     )
 
 

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from kfdet.storage.documents import read_document, write_document
 
 _PREFIX = "ckpt-"
 _INDEX = ".index"
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,34 @@ class ModelDir:
 
     def write_ledger(self, ledger: Ledger) -> None:
         write_document(self.path / "ledger.json", ledger)
+
+    def appearing(self, *, experiment_digest: str, timeout_s: float) -> Iterator[CheckpointRef]:
+        """Yields every checkpoint of a running training, however slowly they are taken.
+
+        Ends when the training has finished.
+
+        Raises:
+            TrainingError: For as long as `timeout_s` no checkpoint has appeared.
+        """
+        seen: set[int] = set()
+        last = time.monotonic()
+        while True:
+            # Looked at first: once the summary is there, so are all the checkpoints.
+            finished = self.summary(experiment_digest=experiment_digest) is not None
+            fresh = [step for step in self.steps() if step not in seen]
+            for step in fresh:
+                seen.add(step)
+                yield self.checkpoint(step)
+                last = time.monotonic()
+            if finished:
+                return
+            if time.monotonic() - last > timeout_s:
+                raise TrainingError(
+                    f"no new checkpoint for {timeout_s:,.0f} s, and the training has not finished",
+                    where=str(self.path),
+                    remedy="Look whether it still runs; run select again to go on.",
+                )
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
