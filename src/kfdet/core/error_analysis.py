@@ -295,10 +295,11 @@ def rank_in_image(seen: Detections) -> Int64:
 
 
 def _places(image_id: Int64, class_id: Int64, score: Float32 | Float64) -> Int64:
-    order = np.lexsort((-score, class_id, image_id))
-    image, label = image_id[order], class_id[order]
-    starts = np.ones(order.size, np.bool_)
-    starts[1:] = (image[1:] != image[:-1]) | (label[1:] != label[:-1])
+    group = image_id * (class_id.max(initial=0) + 1) + class_id
+    order = np.argsort(-score, kind="stable")
+    order = order[np.argsort(group[order], kind="stable")]
+    group = group[order]
+    starts = np.append(True, group[1:] != group[:-1])[: order.size]
     first = np.maximum.accumulate(np.where(starts, np.arange(order.size), 0))
     rank = np.empty(order.size, np.int64)
     rank[order] = np.arange(order.size) - first
