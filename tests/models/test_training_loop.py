@@ -57,6 +57,14 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     assert min(done for done, _ in said.updates) > 20
 
 
+def test_a_training_that_only_lacks_its_summary_takes_no_step(damageable):
+    said = Recorder()
+    damageable.train(said)
+    assert damageable.summary.resumed_from == 60
+    assert steps_of(damageable.summary.curve) == [10, 20, 30, 40, 50, 60]
+    assert said.updates == []
+
+
 def test_a_truncated_newest_checkpoint_is_moved_aside_and_the_one_before_is_used(damageable):
     folder = damageable.model_dir
     data = folder.path / "ckpt-60.data-00000-of-00001"
@@ -70,7 +78,7 @@ def test_a_truncated_newest_checkpoint_is_moved_aside_and_the_one_before_is_used
 
 
 def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(damageable):
-    from kfdet.models.training import TrainingInterrupted
+    from kfdet.models.interruption import TrainingInterrupted
 
     for file in damageable.model_dir.path.glob("ckpt-[46]0.*"):
         file.unlink()

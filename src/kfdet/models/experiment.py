@@ -64,6 +64,11 @@ def count_parameters(config: ExperimentConfig) -> int:
     except (KeyError, TypeError, ValueError) as failure:
         reason = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
         raise ConfigError(f"the model can't be built: {reason}", where="detector") from failure
+    return weights_of(model)
+
+
+def weights_of(model: Any) -> int:
+    """Returns the number of a model's weights; Keras counts only models that have been called."""
     return sum(math.prod(weight.shape) for weight in model.variables)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -18,19 +15,16 @@ import tf_keras
 from official.core import base_trainer, train_utils
 
 from kfdet.errors import ConfigError, TrainingError
+from kfdet.models.curve import CURVE_EVERY, PointInTheMaking
 from kfdet.models.devices import Device, choose_device, set_precision
 from kfdet.models.disk import explain_full_disk
-from kfdet.models.experiment import build_config
+from kfdet.models.experiment import build_config, weights_of
+from kfdet.models.interruption import StopRequest, TrainingInterrupted, stop_requests
 from kfdet.models.task import DetectionTask
 from kfdet.progress import Progress
 from kfdet.schema.training import CurvePoint, ResolvedExperiment, TrainingJournal
 
-CURVE_EVERY = 10
 _SECONDS_BETWEEN_LOOKS = 0.5
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, after the checkpoint was saved; the message says how to go on."""
 
 
 class CheckpointStore(Protocol):
@@ -103,12 +97,12 @@ def train(
         curve=[point for point in journal.curve if point.step <= start],
         earlier_s=journal.train_time_s if start else 0.0,
     )
-    with _explained(loop), _stop_requests() as stop:
+    with _explained(loop), stop_requests() as stop:
         loop.run(stop)
     return TrainingOutcome(
         journal=loop.journal(),
         device=device.description,
-        parameters=int(trainer.model.count_params()),
+        parameters=weights_of(trainer.model),
         resumed_from=start,
     )
 
@@ -186,33 +180,6 @@ def _load(
             ) from failure
 
 
-class _StopRequest:
-    """Remembers the first signal; the second is obeyed at once."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt("stopped at once; the newest checkpoint is kept")
-        self.received = number
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_StopRequest]:
-    """Holds Ctrl-C and SIGTERM back until the loop looks; only a main thread can."""
-    request = _StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @dataclass(kw_only=True)
 class _Loop:
     """The loop's state.
@@ -232,18 +199,18 @@ class _Loop:
     began: float = field(default_factory=time.monotonic)
     speed: float = 0.0
 
-    def run(self, stop: _StopRequest) -> None:
+    def run(self, stop: StopRequest) -> None:
         steps = self.experiment.training.steps
         every = self.experiment.training.checkpoint_every
         saved = self.step
-        point = _PointInTheMaking()
+        point = PointInTheMaking()
         with tf.summary.create_file_writer(str(self.store.events)).as_default():
             while self.step < steps and stop.received is None:
                 size = self._chunk(steps, every)
                 point.add(self._advance(size), steps=size)
                 if self.step % CURVE_EVERY == 0 or self.step == steps:
                     self._record(point)
-                    point = _PointInTheMaking()
+                    point = PointInTheMaking()
                 if self.step % every == 0 or self.step == steps:
                     self._save()
                     saved = self.step
@@ -314,7 +281,7 @@ class _Loop:
             "No checkpoint of these weights was kept.",
         )
 
-    def _record(self, point: _PointInTheMaking) -> None:
+    def _record(self, point: PointInTheMaking) -> None:
         finished = point.finish(self.step)
         self.curve.append(finished)
         for name, value in finished.model_dump(exclude={"step"}).items():
@@ -325,36 +292,6 @@ class _Loop:
         # The journal first: points beyond the newest checkpoint are dropped by a resume.
         self.store.write_journal(self.journal())
         self.store.commit(self.step, self.trainer.checkpoint.write)
-
-
-class _PointInTheMaking:
-    """Means over the steps since the last point of the curve."""
-
-    def __init__(self) -> None:
-        self._sums = dict.fromkeys(("total_loss", "cls_loss", "box_loss"), 0.0)
-        self._steps = 0
-        self._timed_steps = 0
-        self._seconds = 0.0
-        self._learning_rate = 0.0
-
-    def add(self, values: dict[str, float], *, steps: int) -> None:
-        for name in self._sums:
-            self._sums[name] += values[name] * steps
-        self._steps += steps
-        self._learning_rate = values["learning_rate"]
-        if values["seconds"]:
-            self._timed_steps += steps
-            self._seconds += values["seconds"]
-
-    def finish(self, step: int) -> CurvePoint:
-        return CurvePoint(
-            step=step,
-            loss=self._sums["total_loss"] / self._steps,
-            class_loss=self._sums["cls_loss"] / self._steps,
-            box_loss=self._sums["box_loss"] / self._steps,
-            learning_rate=self._learning_rate,
-            steps_per_s=self._timed_steps / self._seconds if self._seconds else 0.0,
-        )
 
 
 @contextmanager
