@@ -62,7 +62,7 @@ class NmsConfig(Schema):
     )
     max_detections: PositiveInt = Field(default=100, description="detections kept an image")
     pre_nms_top_k: PositiveInt = Field(default=5000, description="candidates kept before it")
-    version: Literal["v1", "v2", "v3", "batched"] = Field(
+    version: Literal["v2", "v3", "batched"] = Field(
         default="v2", description="Model Garden's implementation"
     )
 
