@@ -1,6 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest import approx
 
 from kfdet.models.curve import PointInTheMaking
 
@@ -25,10 +25,10 @@ def test_a_point_does_not_depend_on_how_its_steps_were_chunked(losses, random):
     while sum(sizes) < len(losses):
         sizes.append(random.randint(1, len(losses) - sum(sizes)))
     point, whole = taken(losses, sizes), taken(losses, [len(losses)])
-    assert point.loss == approx(whole.loss) == approx(sum(losses) / len(losses))
-    assert point.class_loss == approx(whole.class_loss)
-    assert point.box_loss == approx(whole.box_loss)
-    assert point.steps_per_s == approx(2.0)
+    assert point.loss == pytest.approx(whole.loss) == pytest.approx(sum(losses) / len(losses))
+    assert point.class_loss == pytest.approx(whole.class_loss)
+    assert point.box_loss == pytest.approx(whole.box_loss)
+    assert point.steps_per_s == pytest.approx(2.0)
 
 
 def test_the_step_that_compiles_says_nothing_about_the_speed():
@@ -37,4 +37,4 @@ def test_the_step_that_compiles_says_nothing_about_the_speed():
     point.add({**values, "seconds": 0.0}, steps=1)
     assert point.finish(1).steps_per_s == 0
     point.add({**values, "seconds": 0.5}, steps=2)
-    assert point.finish(3).steps_per_s == approx(4.0)
+    assert point.finish(3).steps_per_s == pytest.approx(4.0)
