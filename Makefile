@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check generate clean
+.PHONY: help setup demo test test-slow test-containers images check generate clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,10 +23,16 @@ demo: setup ## from nothing to a published detector of shapes, in minutes
 	@$(BIN)/kfdet run configs/shapes.yaml --out runs/shapes
 
 test: setup ## the tests, in under 20 minutes on 2 cores
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not containers"
 
 test-slow: setup ## the long real runs
 	$(BIN)/python -m pytest -m slow
+
+images: setup ## build the images of containers/Dockerfile
+	$(BIN)/python scripts/containers.py
+
+test-containers: setup ## build the images and run the pipeline in them; needs root on Debian
+	$(BIN)/python -m pytest -m containers tests/containers
 
 check: setup ## format, lint, types, layers and generated files
 	$(BIN)/ruff format --check .
