@@ -1,6 +1,13 @@
 #!/bin/sh
-# Installs the locked dependencies into the environment of an image. Arguments choose: --extra tf
+# Installs the locked dependencies into the environment of an image, with the uv of the builder that
+# is mounted beside this script. Arguments choose: --extra tf
 set -eu
+
+cd "$(dirname "$0")"
+PATH="$(cd ../opt/uv/bin && pwd):$PATH"
+export UV_PROJECT_ENVIRONMENT=/opt/kfdet UV_CACHE_DIR=/tmp/uv-cache UV_LINK_MODE=copy
+export UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH
+export UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 
 uv sync --quiet --frozen --no-dev --no-install-project "$@"
 

@@ -226,16 +226,17 @@ def build(engine: Engine, target: str, *, base: str | None = None, context: Path
     name = image_name(target)
     revision = _git("rev-parse", "HEAD")
     changed = "-dirty" if revision and _git("status", "--porcelain") else ""
-    arguments = {
-        "VERSION": __version__,
-        "REVISION": f"{revision or 'unknown'}{changed}",
-        "CREATED": _git("log", "-1", "--format=%cI") or "unknown",
-        **({"BASE": base} if base else {}),
+    # Given here and not in the Dockerfile, a label that changes leaves the layers as they are.
+    labels = {
+        "version": __version__,
+        "revision": f"{revision or 'unknown'}{changed}",
+        "created": _git("log", "-1", "--format=%cI") or "unknown",
     }
     command = [
         _client(), "build", "--progress", "plain", "--file", "containers/Dockerfile",
         "--target", target, "--tag", name, *(["--network", "host"] if engine.own else []),
-        *(part for item in arguments.items() for part in ("--build-arg", "=".join(item))), ".",
+        *(f"--label=org.opencontainers.image.{key}={value}" for key, value in labels.items()),
+        *([f"--build-arg=BASE={base}"] if base else []), ".",
     ]  # fmt: skip
     done = subprocess.run(
         command,

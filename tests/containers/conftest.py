@@ -42,4 +42,5 @@ def images(engine):
             for target in ("light", "tensorflow")
         }
         yield names
-        engine.docker("image", "rm", "--force", *names.values(), base)
+        if not engine.own:
+            engine.docker("image", "rm", "--force", *names.values(), base)

@@ -8,7 +8,11 @@ import pytest
 
 from scripts import containers
 
-pytestmark = [pytest.mark.timeout(2400), pytest.mark.containers, pytest.mark.xdist_group("containers")]
+pytestmark = [
+    pytest.mark.timeout(2400),
+    pytest.mark.containers,
+    pytest.mark.xdist_group("containers"),
+]
 
 
 def state():

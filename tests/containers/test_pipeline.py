@@ -20,7 +20,11 @@ from kfdet.schema.run_record import RunRecord
 from kfdet.storage.documents import read_document
 from tests.containers.unknown_user import GID, UID, User
 
-pytestmark = [pytest.mark.timeout(2400), pytest.mark.containers, pytest.mark.xdist_group("containers")]
+pytestmark = [
+    pytest.mark.timeout(2400),
+    pytest.mark.containers,
+    pytest.mark.xdist_group("containers"),
+]
 
 EVALUATED = ("validate", "render", "train", "select", "evaluate", "merge")
 
@@ -117,7 +121,7 @@ def test_whatever_the_containers_wrote_belongs_to_the_user_who_ran_them(user):
     assert {path.stat().st_uid for path in written} == {UID}
 
 
-def test_an_interrupt_stops_the_containers(user, engine):
+def test_an_interrupted_training_saves_what_it_has_and_leaves_no_container(user, engine):
     process = subprocess.Popen(
         user.command(
             "run", "lenient.yaml", "--out", "long", "--runner", "docker",
@@ -136,7 +140,9 @@ def test_an_interrupt_stops_the_containers(user, engine):
     os.kill(process.pid, signal.SIGINT)
     _, words = process.communicate(timeout=120)
     assert process.returncode == 130
+    assert "stopped at step" in words
     assert "Traceback" not in words
+    assert len(list((user.folder / "long" / "models").rglob("*.index"))) == 1
     assert not containers_left(engine)
 
 
@@ -163,7 +169,6 @@ def test_a_pipeline_whose_parent_dies_takes_its_containers_along(user, engine):
 
 
 def test_an_image_that_is_not_there_is_named(user):
-    user.engine.environment  # noqa: B018 the engine answers
     done = subprocess.run(
         user.command("run", "lenient.yaml", "--out", "never", "--runner", "docker"),
         cwd=user.folder, env={**user.environment, "KFDET_IMAGE_TAG": "of-yesterday"},

@@ -4,8 +4,10 @@ capability, a root file system that can't be written, and no network where all d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +23,9 @@ from kfdet.schema.run_config import RunConfig
 from kfdet.storage.atomic import explain_os_errors
 
 _LABEL = "kfdet.run"
+_KILLED = 137
+_LOOKS = 2
+_SECONDS_BETWEEN_LOOKS = 0.3
 
 
 class ContainerRequest(Schema):
@@ -161,6 +166,8 @@ def _run_container(
     client: Any, image: str, command: list[str], volumes: dict[str, Any], **arguments: Any
 ) -> int:
     """In place of kfp's own, which removes a container before it has asked how it ended."""
+    from docker import errors
+
     container = client.containers.run(
         image=image, command=command, volumes=volumes, detach=True, **arguments
     )
@@ -168,21 +175,45 @@ def _run_container(
         for chunk in container.logs(stream=True):
             print(chunk.decode(errors="replace"), end="")
         return int(container.wait()["StatusCode"])
+    except errors.NotFound:
+        return _KILLED
     finally:
+        _remove(container)
+
+
+def _remove(container: Any) -> None:
+    from docker import errors
+
+    with contextlib.suppress(errors.APIError):  # it is gone, or going
         container.remove(force=True)
 
 
-def stop_containers(request: ContainerRequest) -> None:
-    """Kills the run's containers; training goes on from its last checkpoint another time."""
+def interrupt_containers(request: ContainerRequest) -> None:
+    """Sends SIGINT to the stages in the run's containers, so that training saves what it has."""
     from docker import errors
 
+    for container in _containers(request):
+        # The first process of a container is kfp's shell, which keeps a signal to itself.
+        with contextlib.suppress(errors.APIError):
+            container.exec_run(["sh", "-c", "kill -INT -1"])
+
+
+def stop_containers(request: ContainerRequest) -> None:
+    """Removes the run's containers, whatever they do; one that is being made counts too."""
+    looks_without = 0
+    while looks_without < _LOOKS:
+        found = _containers(request)
+        looks_without = 0 if found else looks_without + 1
+        for container in found:
+            _remove(container)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _containers(request: ContainerRequest) -> list[Any]:
     try:
         client = _client()
     except KfdetError:
-        return
-    for container in client.containers.list(filters={"label": f"{_LABEL}={request.run}"}):
-        try:
-            container.kill()
-        except errors.APIError:
-            continue  # it ended by itself
-    client.close()
+        return []
+    with contextlib.closing(client):
+        label = f"{_LABEL}={request.run}"
+        return list(client.containers.list(all=True, ignore_removed=True, filters={"label": label}))

@@ -5,7 +5,6 @@ It writes one JSON line for every task that starts or ends, to the file its requ
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -14,13 +13,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pydantic import Field
 
-from kfdet.cli.containers import ContainerRequest, docker_runner, stop_containers
+from kfdet.cli.containers import (
+    ContainerRequest,
+    docker_runner,
+    interrupt_containers,
+    stop_containers,
+)
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.schema.base import Schema
 
@@ -112,17 +117,25 @@ def _observe(tasks: Path, *, stopping: threading.Event) -> None:
     task_executor.execute_single_task = execute_and_tell
 
 
-def _leave_interruption_to_the_stages() -> threading.Event:
+def _leave_interruption_to_the_stages(pass_on: Callable[[], None]) -> threading.Event:
     """Keeps this process alive through SIGINT, so that a stage can save what it has.
 
     kfp would wait a quarter of a second for its task and leave it behind. The handler does nothing
     but take note: it must not be SIG_IGN, which the tasks would inherit.
 
+    Args:
+        pass_on: Tells tasks that are not of this process group.
+
     Returns:
         Set by the first SIGINT.
     """
     stopping = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+
+    def handler(_signum: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        threading.Thread(target=pass_on, daemon=True).start()
+
+    signal.signal(signal.SIGINT, handler)
     return stopping
 
 
@@ -132,35 +145,27 @@ def _end_with_parent(stop: Callable[[], None]) -> None:
     def wait() -> None:
         # Not sys.stdin: a thread that holds its lock breaks the interpreter's end.
         os.read(0, 1)
-        stop()
-        os.killpg(0, signal.SIGTERM)
+        try:
+            stop()
+        finally:
+            os.killpg(0, signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _interrupt_stops(stop: Callable[[], None]) -> None:
-    """Has SIGINT stop what is not of this process group; kfp waits for it to end."""
-
-    def handler(_signum: int, _frame: FrameType | None) -> None:
-        stop()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, handler)
 
 
 def main(request_path: str) -> None:
     """Runs the requested pipeline; exits with 1 when a task failed."""
     request = PipelineRequest.model_validate(json.loads(Path(request_path).read_text()))
     containers = request.containers
-    if containers:
-        stop = functools.partial(stop_containers, containers)
-        _end_with_parent(stop)
-        _interrupt_stops(stop)
-    else:
-        _end_with_parent(lambda: None)
+    stop, interrupt = (
+        (partial(stop_containers, containers), partial(interrupt_containers, containers))
+        if containers
+        else (lambda: None, lambda: None)
+    )
+    _end_with_parent(stop)
     from kfp import components, local
 
-    _observe(Path(request.tasks), stopping=_leave_interruption_to_the_stages())
+    _observe(Path(request.tasks), stopping=_leave_interruption_to_the_stages(interrupt))
     # Docker would make a missing folder for root.
     Path(request.pipeline_root).mkdir(parents=True, exist_ok=True)
     local.init(

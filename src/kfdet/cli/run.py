@@ -17,7 +17,7 @@ from types import FrameType
 from rich.console import Console
 
 from kfdet import __version__
-from kfdet.cli.containers import container_request
+from kfdet.cli.containers import container_request, stop_containers
 from kfdet.cli.live import LiveView, final_table, verdict_panel
 from kfdet.cli.local_pipeline import PipelineRequest
 from kfdet.cli.output import VERDICT_EXIT_CODES
@@ -108,6 +108,8 @@ def _run(
     progress = RunProgress(shards=config.evaluation.shards)
     with LiveView(STAGES, console=console) as view:
         interrupted = _watch(folder, progress, view)
+    if containers:
+        stop_containers(containers)
 
     failure: KfdetError | None = progress.failure(folder)
     decision = progress.decision()
