@@ -58,7 +58,7 @@ def run_config(
             rules=(
                 GateRule(metric="ap", at_least=0.5, champion=ChampionRule(max_drop=0.01)),
                 GateRule(metric="ap50", class_name=HOSTILE, at_least=0.9),
-            )
+            ),
         ),
     )
 
