@@ -140,7 +140,6 @@ def test_an_interrupted_training_saves_what_it_has_and_leaves_no_container(user,
     os.kill(process.pid, signal.SIGINT)
     _, words = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "stopped at step" in words
     assert "Traceback" not in words
     assert len(list((user.folder / "long" / "models").rglob("*.index"))) == 1
     assert not containers_left(engine)
