@@ -5,8 +5,9 @@
 Takes the Docker engine that runs; where none does, root on Debian gets one for the while, and a base
 image made of Debian packages. `build` has a cold cache on an engine of its own, `rebuild` a change of
 the code alone. A cold start is a whole container from create to exit, held as a cluster holds it, with
-the image's files dropped from the page cache before each where root may do that; beside it stands the
-same image with `true`, the price of any container. The last line printed is one JSON object.
+the image's files dropped from the page cache before each where root may do that. Beside it stand the
+same image with `true`, the price of any container, and the same imports without the image's bytecode.
+The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def rebuild(engine: containers.Engine, target: str, base: str | None) -> float:
             ignore=lambda at, names: set(names) - CONTEXT if Path(at) == containers.ROOT else (),
         )
         with open(copy / "src/kfdet/__init__.py", "a") as module:
-            module.write("\nCHANGED = True\n")
+            module.write(f'\nCHANGED_FOR = "{target}"\n')
         return timed(lambda: containers.build(engine, target, base=base, context=copy))
 
 
@@ -108,9 +109,12 @@ def main() -> None:
             figures["size_mb"] = round(containers.size_mb(engine, name))
             figures["rebuild_s"] = rebuild(engine, target, base)
             figures["files_dropped"] = forget_files()
+            python = ("python3", "-c", program)
             for words, command in {
-                "container": ("true",), "imports": ("python3", "-c", program),
-            }.items():  # fmt: skip
+                "container": ("true",),
+                "imports": python,
+                "imports_without_bytecode": ("env", "PYTHONPYCACHEPREFIX=/nowhere", *python),
+            }.items():
                 for kind, cold in (("cold", True), ("warm", False)):
                     figures[f"{words}_{kind}_s"] = starts(
                         engine, name, *command, repeat=arguments.repeat, cold=cold
