@@ -189,3 +189,14 @@ def test_deterministic_trainings_give_equal_bits(tmp_path):
         assert done.returncode == 0, done.stderr
         digests.append(done.stdout.split()[-1])
     assert digests[0] == digests[1]
+
+
+def test_records_that_tensorflow_can_t_read_are_told_by_its_own_words(tiny, tmp_path):
+    from kfdet.models.training import train
+    from kfdet.storage.model_dir import ModelDir
+
+    empty = TrainingJournal(experiment_digest="0" * 64, train_time_s=0.0, curve=())
+    folder = ModelDir(path=tmp_path)
+    with pytest.raises(TrainingError, match="lost.tfrecord; No such file") as caught:
+        train(tiny.experiment, files=["lost.tfrecord"], store=folder, journal=empty, progress=QUIET)
+    assert "validate" in str(caught.value)

@@ -19,7 +19,8 @@ class Device:
     kind: What computes.
     count: Number of GPUs, or 1.
     description: For people: `CPU, 2 cores`, `GPU NVIDIA L4`.
-    strategy: The tf.distribute strategy that covers it.
+    strategy: The tf.distribute strategy that covers it; for one device the default one, since
+        the iterators of OneDeviceStrategy block for seconds when they are destroyed.
     """
 
     kind: Literal["cpu", "gpu"]
@@ -38,7 +39,7 @@ def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
         ConfigError: A GPU is wanted and TensorFlow sees none.
     """
     if wanted == "cpu":
-        # Refused once TensorFlow is at work; the strategy below keeps to the CPU all the same.
+        # Refused once TensorFlow is at work.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     gpus = [] if wanted == "cpu" else tf.config.list_physical_devices("GPU")
@@ -54,15 +55,11 @@ def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
             kind="cpu",
             count=1,
             description=f"CPU, {len(os.sched_getaffinity(0))} cores",
-            strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+            strategy=tf.distribute.get_strategy(),
         )
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "of unknown name")
     several = f"{len(gpus)} x " if len(gpus) > 1 else ""
-    strategy = (
-        tf.distribute.MirroredStrategy()
-        if len(gpus) > 1
-        else tf.distribute.OneDeviceStrategy("GPU:0")
-    )
+    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     return Device(
         kind="gpu", count=len(gpus), description=f"GPU {several}{name}", strategy=strategy
     )

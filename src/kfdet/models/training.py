@@ -308,10 +308,17 @@ def _explained(loop: _Loop) -> Iterator[None]:
             "A smaller batch is another experiment and starts anew.",
         ) from failure
     except tf.errors.OpError as failure:
-        reason = next(iter(failure.message.strip().splitlines()), type(failure).__name__)
         raise TrainingError(
-            f"TensorFlow stopped after step {loop.step:,}: {reason}",
+            f"TensorFlow stopped after step {loop.step:,}: {_reason(failure)}",
             where=str(loop.store.path),
             remedy="If this is about an image or a record, run validate: it names the record. "
             "Else run again: training goes on from the newest checkpoint.",
         ) from failure
+
+
+def _reason(failure: Any) -> str:
+    """Returns the line of TensorFlow's message that says what happened, not where in its graph."""
+    lines = [line.strip() for line in failure.message.splitlines()]
+    noise = ("Graph execution error", "Detected at node", "<stack traces", "[[", "File ", "node:")
+    said = [line for line in lines if line and not line.startswith(noise)]
+    return said[-1] if said else type(failure).__name__
