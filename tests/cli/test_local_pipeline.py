@@ -186,7 +186,7 @@ def test_an_interruption_waits_for_what_the_stages_save_and_starts_nothing_more(
     wait_for(tmp_path / "started")
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=180) == 1
     assert (tmp_path / "saved").read_text() == "all of it"
     events = (tmp_path / "tasks.jsonl").read_text()
     assert events.count('"started"') == 2
@@ -197,7 +197,7 @@ def test_it_dies_with_the_process_that_started_it(request_file, tmp_path):
     process = start(request_file(slow, started=str(started)))
     wait_for(started)
     process.stdin.close()  # what the kernel does when the parent is killed
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    assert process.wait(timeout=180) == -signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -247,7 +247,7 @@ class TestWait:
             time.sleep(0.2)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=180)
         assert process.returncode == 130
         assert "the run goes on" in err
         assert "kfdet terminate" in err

@@ -27,7 +27,7 @@ class Double:
             method=method,
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=180) as response:
             return json.loads(response.read())
 
     def plan(self, frames, logs=None, **more):
@@ -49,7 +49,7 @@ class Double:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1800,
             env=self.environment(host=host) | (environment or {}),
         )
         whole = f"{done.stdout}\n--\n{done.stderr}"
@@ -83,4 +83,4 @@ def started(folder, *options):
         yield Double(int(ready.read_text()), folder)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=180)
