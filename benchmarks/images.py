@@ -67,7 +67,7 @@ def starts(engine: containers.Engine, image: str, *command: str, repeat: int, co
         if cold:
             forget_files()
         times.append(timed(lambda: engine.docker("run", *HELD, image, *command)))
-    return statistics.median(times)
+    return round(statistics.median(times), 2)
 
 
 def rebuild(engine: containers.Engine, target: str, base: str | None) -> float:
