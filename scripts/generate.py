@@ -194,10 +194,13 @@ def _with_block(path: Path, name: str, content: str) -> str:
 
 def generated_files() -> dict[Path, str]:
     """Returns every generated file with the content that the code gives it."""
+    from kfdet.report.dag import pipeline_dag
+
     files = {
         ROOT / "pipelines/detection_training/pipeline.yaml": compiled_pipeline(),
         ROOT / "docs/configuration.md": configuration_reference(),
         ROOT / "docs/findings.md": findings_reference(),
+        ROOT / "docs/dag.svg": pipeline_dag(),
         **{ROOT / "components" / s / "README.md": component_readme(s) for s in STAGES},
     }
     if sys.version_info[:2] == (3, 11):  # argparse words its help differently in other versions

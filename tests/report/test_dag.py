@@ -12,8 +12,7 @@ PICTURE = Path(__file__).parents[2] / "docs" / "dag.svg"
 
 def test_the_picture_in_the_documentation_is_the_one_drawn() -> None:
     assert PICTURE.read_text(encoding="utf-8") == pipeline_dag(), (
-        "docs/dag.svg is old. Write it again: "
-        "python -c \"from kfdet.report.dag import pipeline_dag; print(pipeline_dag(), end='')\" > docs/dag.svg"
+        "regenerate it with: make generate"
     )
 
 
