@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.coco import canonical, evaluate
 from kfdet.core.diagnosis import diagnose
+from kfdet.core.error_analysis import match, score_curve
 from kfdet.core.evidence import gather_evidence
 from kfdet.core.metric_details import metric_details
 from kfdet.schema.base import parse_json
@@ -67,12 +68,29 @@ def test_a_slice_of_images_has_the_ap_of_those_images_alone(data):
 def test_trade_offs_are_points_of_the_curve_and_monotone(data):
     found, _ = detailed(data)
     for one in (found.score, *(entry.score for entry in found.classes)):
-        precisions = [point.value for point in one.precision_at_recall]
-        recalls = [point.value for point in one.recall_at_precision]
-        assert precisions == sorted(precisions, reverse=True)
-        assert recalls == sorted(recalls, reverse=True)
+        for values in (one.precision_at_recall, one.recall_at_precision):
+            assert values is None or list(values) == sorted(values, reverse=True)
         if one.best is not None:
             assert all(point.f1 <= one.best.f1 for point in one.points)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=cases, at=st.integers(0, 100).map(lambda step: step / 100))
+def test_precision_at_a_recall_is_the_best_of_all_thresholds_that_reach_it(data, at):
+    data = canonical(data)
+    found, _ = detailed(data)
+    curve = score_curve(match(data, label_map=LABELS), data)
+    if found.score.precision_at(at) is None:
+        assert data.ground_truth.is_crowd.all()
+        return
+    assert found.score.precision_at(at) == curve.precision[curve.recall >= at].max(initial=0.0)
+    assert found.score.recall_at(at) == curve.recall[curve.precision >= at].max(initial=0.0)
+
+
+def test_a_recall_between_two_hundredths_is_refused():
+    found, _ = detailed(random_data(4))
+    with pytest.raises(ValueError, match="no multiple of 0.01"):
+        found.score.precision_at(0.955)
 
 
 def test_counts_agree_with_one_another():

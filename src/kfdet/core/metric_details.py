@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kfdet.core.coco import IOU_THRESHOLDS, Bool, Evaluation, Float64, Int64
+from kfdet.core.coco import IOU_THRESHOLDS, RECALL_POINTS, Bool, Evaluation, Float64, Int64
 from kfdet.core.diagnosis import Diagnosis
 from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, Reliability, ScoreCurve
 from kfdet.core.evidence import Evidence
@@ -22,11 +22,8 @@ from kfdet.schema.metrics import (
     OperatingPoint,
     ScoreDetails,
     Slice,
-    TradeOff,
 )
 
-RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
-PRECISIONS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SCORES = tuple(i / 20 for i in range(21))
 _SIZES_PX2 = (0.0, 16.0**2, 32.0**2, 96.0**2, 256.0**2, np.inf)
 _SIZE_NAMES = (
@@ -49,16 +46,20 @@ def metric_details(diagnosis: Diagnosis, evaluation: Evaluation, evidence: Evide
         evidence: Of the same data.
     """
     by_class = evaluation.precision[:, :, :, 0, -1]
+    truth = diagnosis.data.ground_truth
     return Details(
         operating_score=diagnosis.operating_score,
         ap_by_iou=_ap_by_iou(by_class),
-        score=_score_details(diagnosis.curve),
+        score=_score_details(diagnosis.curve, objects=int((~truth.is_crowd).sum())),
         classes=tuple(
             ClassDetails(
                 id=label.id,
                 name=label.name,
                 ap_by_iou=_ap_by_iou(by_class[:, :, k : k + 1]),
-                score=_score_details(diagnosis.class_curves[k]),
+                score=_score_details(
+                    diagnosis.class_curves[k],
+                    objects=int(((truth.class_id == label.id) & ~truth.is_crowd).sum()),
+                ),
             )
             for k, label in enumerate(diagnosis.label_map.classes)
         ),
@@ -86,7 +87,7 @@ def _ap_by_iou(precision: Float64) -> tuple[ApAtIou, ...]:
     return tuple(answer)
 
 
-def _score_details(curve: ScoreCurve) -> ScoreDetails:
+def _score_details(curve: ScoreCurve, *, objects: int) -> ScoreDetails:
     best = curve.best()
     kept = np.searchsorted(-curve.score, -np.array(_SCORES), side="right") - 1
     return ScoreDetails(
@@ -96,14 +97,17 @@ def _score_details(curve: ScoreCurve) -> ScoreDetails:
             for at, score in zip(kept, _SCORES, strict=True)
             if at >= 0
         ),
-        precision_at_recall=tuple(
-            TradeOff(at=at, value=_largest(curve.precision, curve.recall >= at)) for at in RECALLS
-        ),
-        recall_at_precision=tuple(
-            TradeOff(at=at, value=_largest(curve.recall, curve.precision >= at))
-            for at in PRECISIONS
-        ),
+        precision_at_recall=_envelope(curve.precision, curve.recall) if objects else None,
+        recall_at_precision=_envelope(curve.recall, curve.precision) if objects else None,
     )
+
+
+def _envelope(values: Float64, over: Float64) -> tuple[float, ...]:
+    """Returns the largest value that goes with at least 0, 0.01 ... 1 of the other, 0 where none does."""
+    order = np.argsort(over, kind="stable")
+    best = np.append(np.maximum.accumulate(values[order][::-1])[::-1], 0.0)
+    places = np.searchsorted(over[order], RECALL_POINTS, side="left")
+    return tuple(best[places].tolist())
 
 
 def _point(curve: ScoreCurve, at: int, *, score: float | None = None) -> OperatingPoint:
@@ -113,10 +117,6 @@ def _point(curve: ScoreCurve, at: int, *, score: float | None = None) -> Operati
         recall=float(curve.recall[at]),
         f1=float(curve.f1[at]),
     )
-
-
-def _largest(values: Float64, allowed: Bool) -> float:
-    return float(values[allowed].max(initial=0.0))
 
 
 def _errors(diagnosis: Diagnosis) -> ErrorDetails:

@@ -58,6 +58,7 @@ _GAIN_WORDS = {
     "Cls": "wrong class", "Loc": "badly placed", "Both": "wrong class and badly placed",
     "Dupe": "second box", "Bkg": "nothing there", "Miss": "missed",
 }  # fmt: skip
+_TRADE_OFFS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 _LINES = 8
 _LARGEST_MATRIX = 24
 _PAIRS = 15
@@ -419,12 +420,7 @@ def _slices(metrics: Metrics) -> list[Section]:
     tables.append(
         table(
             ["At", "Precision at that recall", "Recall at that precision"],
-            [
-                [number(at.at), at.value, other.value]
-                for at, other in zip(
-                    score.precision_at_recall, score.recall_at_precision, strict=True
-                )
-            ],
+            [[number(at), score.precision_at(at), score.recall_at(at)] for at in _TRADE_OFFS],
             caption="All classes together, IoU 0.5",
         )
     )

@@ -66,14 +66,10 @@ class OperatingPoint(Schema):
     f1: UnitInterval
 
 
-class TradeOff(Schema):
-    """Attributes:
-    at: The recall, or the precision, that is asked for.
-    value: The best precision, or recall, that goes with it; 0 where it is never reached.
-    """
-
-    at: UnitInterval
-    value: Metric
+RECALL_STEPS = 101
+Hundredths = Annotated[
+    tuple[UnitInterval, ...], Field(min_length=RECALL_STEPS, max_length=RECALL_STEPS)
+]
 
 
 class ScoreDetails(Schema):
@@ -82,14 +78,39 @@ class ScoreDetails(Schema):
     Attributes:
         best: The point of the highest F1; null without any hit.
         points: Along the score, at 0, 0.05 ... 1.
-        precision_at_recall: Highest precision at that recall or above: the interpolated curve.
-        recall_at_precision: Highest recall at that precision or above.
+        precision_at_recall: At recall 0, 0.01 ... 1, the highest precision at that recall or above, 0
+            where it is never reached; null without any object.
+        recall_at_precision: At precision 0, 0.01 ... 1, the highest recall at that precision or
+            above, 0 where it is never reached; null without any object.
     """
 
     best: OperatingPoint | None
     points: tuple[OperatingPoint, ...]
-    precision_at_recall: tuple[TradeOff, ...]
-    recall_at_precision: tuple[TradeOff, ...]
+    precision_at_recall: Hundredths | None
+    recall_at_precision: Hundredths | None
+
+    def precision_at(self, recall: float) -> Metric:
+        """Returns the highest precision at that recall or above, 0 where it is never reached.
+
+        Args:
+            recall: In [0, 1], a multiple of 0.01.
+        """
+        return _hundredth(self.precision_at_recall, recall)
+
+    def recall_at(self, precision: float) -> Metric:
+        """Returns the highest recall at that precision or above, 0 where it is never reached.
+
+        Args:
+            precision: In [0, 1], a multiple of 0.01.
+        """
+        return _hundredth(self.recall_at_precision, precision)
+
+
+def _hundredth(values: tuple[float, ...] | None, at: float) -> Metric:
+    step = round(at * (RECALL_STEPS - 1))
+    if not 0 <= step < RECALL_STEPS or abs(step / (RECALL_STEPS - 1) - at) > 1e-9:
+        raise ValueError(f"{at} is no multiple of 0.01 from 0 to 1")
+    return None if values is None else values[step]
 
 
 class ApAtIou(Schema):
@@ -122,6 +143,7 @@ class ErrorDetails(Schema):
     score: Detections at or above it are counted.
     false_alarms, misses: Cause to count, as kfdet.core.error_analysis defines them.
     ap50_gains: Kind of error to what AP50 would gain if it were mended (TIDE), over all scores.
+    ap_gains: The same for AP, the mean over the IoU thresholds.
     """
 
     score: float
@@ -129,6 +151,7 @@ class ErrorDetails(Schema):
     false_alarms: dict[str, Annotated[int, Field(ge=0)]]
     misses: dict[str, Annotated[int, Field(ge=0)]]
     ap50_gains: dict[str, UnitInterval]
+    ap_gains: dict[str, UnitInterval] | None = None
 
 
 class CalibrationBin(Schema):
@@ -150,23 +173,45 @@ class Calibration(Schema):
     expected_error: float | None
 
 
+SliceMetricName = Literal["ap", "ap50", "ap75", "ar_100", "precision", "recall", "f1"]
+SLICE_METRIC_NAMES: tuple[str, ...] = get_args(SliceMetricName)
+
+
 class Slice(Schema):
     """A part of the set.
 
+    A slice of images has everything in them. A slice of boxes has the objects whose box belongs to
+    it, the detections that hit them, and those of the other detections whose own box belongs to it.
+
     Attributes:
-        by: What it is cut by.
+        by: What it is cut by: `box_size` and `box_aspect_ratio` cut boxes; `objects_in_image` and
+            features of the records, by their keys, cut images.
+        name: Its values, in words.
+        images: Images in it; for a slice of boxes those with one of its objects.
         boxes: Ground truth boxes in it, crowd boxes not counted.
-        recall: Share of them that are found at the operating score, at IoU 0.5.
-        ap, ap50: Of slices of images; null for slices of boxes.
+        precision, recall, f1: At the operating score, at IoU 0.5.
+        ap, ap50, ap75, ar_100: As over the whole set; null without objects, and null for slices of
+            boxes in metrics of old.
     """
 
-    by: Literal["box_size", "box_aspect_ratio", "objects_in_image"]
+    by: str
     name: str
     images: Annotated[int, Field(ge=0)]
     boxes: Annotated[int, Field(ge=0)]
     recall: Metric
     ap: Metric = None
     ap50: Metric = None
+    ap75: Metric = None
+    ar_100: Metric = None
+    precision: Metric = None
+    f1: Metric = None
+
+    def value(self, name: str) -> Metric:
+        """Returns the metric of that name; KeyError for one that slices don't have."""
+        if name not in SLICE_METRIC_NAMES:
+            raise KeyError(name)
+        result: Metric = getattr(self, name)
+        return result
 
 
 class Details(Schema):
@@ -185,6 +230,12 @@ class Details(Schema):
     errors: ErrorDetails
     calibration: Calibration
     slices: tuple[Slice, ...]
+
+    def of_slice(self, by: str, name: str) -> Slice | None:
+        return next((part for part in self.slices if (part.by, part.name) == (by, name)), None)
+
+    def of_class(self, name: str) -> ClassDetails | None:
+        return next((entry for entry in self.classes if entry.name == name), None)
 
 
 class ClassMetrics(Schema):
