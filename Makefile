@@ -1,9 +1,9 @@
 # kfdet: what a person runs. `make` alone lists the targets.
 SHELL := /bin/bash
 PYTHON ?= python3
-UV_VERSION := 0.13.9
 BIN := .venv/bin
 WORKERS ?= 2
+SHELL_SCRIPTS := .ci/run $(wildcard containers/*.sh scripts/*.sh scripts/kind/*.sh)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-containers images check generate clean
@@ -14,7 +14,7 @@ help: ## list the targets
 setup: .venv/.ready ## put the locked environment and the command kfdet into .venv
 
 .venv/.ready: uv.lock pyproject.toml scripts/setup.sh
-	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" bash scripts/setup.sh
+	@PYTHON="$(PYTHON)" bash scripts/setup.sh
 
 demo: setup ## from nothing to a published detector of shapes, in minutes
 	@echo "== data: shapes in data/shapes"
@@ -34,11 +34,13 @@ images: setup ## build the images of containers/Dockerfile
 test-containers: setup ## build the images and run the pipeline in them; needs root on Debian
 	$(BIN)/python -m pytest -m containers tests/containers
 
-check: setup ## format, lint, types, layers and generated files
+check: setup ## format, lint, types, layers, Dockerfile, shell scripts and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint containers/Dockerfile
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 	$(BIN)/python scripts/generate.py --check
 
 generate: setup ## write the generated files: compiled pipeline, tables, goldens

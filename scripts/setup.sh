@@ -17,6 +17,7 @@ free_mb=$(df -Pm . | awk 'NR == 2 { print $4 }')
 [ "$free_mb" -ge 6000 ] ||
   fail "only $free_mb MB are free here; the environment takes about 4,000. Free some space first."
 
+UV_VERSION=$(sed -n 's/^required-version = "==\(.*\)"$/\1/p' pyproject.toml)
 if ! [ -x .uv/bin/uv ] || [ "$(.uv/bin/uv --version | cut -d' ' -f2)" != "$UV_VERSION" ]; then
   echo "== installing uv $UV_VERSION into .uv"
   "$PYTHON" -m venv --clear .uv

@@ -9,7 +9,7 @@ import pytest
 from scripts import containers
 
 pytestmark = [
-    pytest.mark.timeout(2400),
+    pytest.mark.timeout(1200),
     pytest.mark.containers,
     pytest.mark.xdist_group("containers"),
 ]

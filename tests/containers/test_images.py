@@ -11,7 +11,7 @@ from scripts.containers import ROOT, size_mb
 from tests.containers.unknown_user import HELD
 
 pytestmark = [
-    pytest.mark.timeout(2400),
+    pytest.mark.timeout(1200),
     pytest.mark.containers,
     pytest.mark.xdist_group("containers"),
 ]

@@ -21,7 +21,7 @@ from kfdet.storage.documents import read_document
 from tests.containers.unknown_user import GID, UID, User
 
 pytestmark = [
-    pytest.mark.timeout(2400),
+    pytest.mark.timeout(1200),
     pytest.mark.containers,
     pytest.mark.xdist_group("containers"),
 ]
