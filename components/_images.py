@@ -8,8 +8,39 @@ from __future__ import annotations
 
 import os
 
-_REGISTRY = os.environ.get("KFDET_IMAGE_REGISTRY", "ghcr.io/kfdet")
-_TAG = os.environ.get("KFDET_IMAGE_TAG", "0.1.0")
+from kfdet import __version__
+from kfdet.schema.run_config import ImagesConfig
 
-LIGHT = f"{_REGISTRY}/python-light:{_TAG}"
-TENSORFLOW = f"{_REGISTRY}/python-tensorflow:{_TAG}"
+TARGETS = ("light", "tensorflow", "tensorflow-gpu")
+_RELEASES = "ghcr.io/kfdet"
+
+
+def image_name(target: str, images: ImagesConfig | None = None) -> str:
+    """Returns the full name of an image.
+
+    Args:
+        target: One of TARGETS.
+        images: What the run says of them; then come KFDET_IMAGE_REGISTRY and KFDET_IMAGE_TAG, then
+            the release.
+    """
+    said = images or ImagesConfig()
+    registry = said.registry or os.environ.get("KFDET_IMAGE_REGISTRY") or _RELEASES
+    tag = said.tag or os.environ.get("KFDET_IMAGE_TAG") or __version__
+    digest = said.digests.model_dump()[target.replace("-", "_")]
+    return f"{registry.rstrip('/')}/python-{target}:{tag}" + (f"@{digest}" if digest else "")
+
+
+LIGHT = image_name("light")
+TENSORFLOW = image_name("tensorflow")
+
+
+def task_image(image: str, images: ImagesConfig, *, gpus: int) -> str:
+    """Returns the image that a task runs in.
+
+    Args:
+        image: The one that its component is written for, LIGHT or TENSORFLOW.
+        images: What the run says of them.
+        gpus: Accelerators of the task; with any, TensorFlow comes with the CUDA libraries.
+    """
+    target = {LIGHT: "light", TENSORFLOW: "tensorflow"}[image]
+    return image_name("tensorflow-gpu" if gpus and target == "tensorflow" else target, images)

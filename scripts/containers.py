@@ -2,6 +2,7 @@
 
 python scripts/containers.py                    light and tensorflow
 python scripts/containers.py tensorflow-gpu     another, or several
+python scripts/containers.py --push             and push them, for a release
 
 It takes a Docker engine that runs. The tests and benchmarks of the images start one of their own
 where none does, make the base image from Debian packages, and leave nothing of it behind.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import os
 import re
 import shutil
@@ -24,20 +26,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import yaml
 
-TARGETS = ("light", "tensorflow", "tensorflow-gpu")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from components._images import TARGETS, image_name
+
+ROOT = Path(__file__).resolve().parents[1]
 LOCAL_BASE = "localhost/kfdet-base:local"
 _SECONDS_TO_START = 60
-
-
-def image_name(target: str) -> str:
-    """Returns the full name of an image, as the compiled pipeline writes it."""
-    from components import _images
-
-    light = _images.LIGHT
-    return light.replace("python-light", f"python-{target}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,12 +258,26 @@ def size_mb(engine: Engine, name: str) -> float:
     return int(engine.docker("image", "inspect", "--format", "{{.Size}}", name)) / 1e6
 
 
+def push(engine: Engine, name: str) -> str:
+    """Pushes an image and returns its digest, by which a run can name it."""
+    engine.docker("push", "--quiet", name)
+    repository = name.rpartition(":")[0]
+    known = json.loads(engine.docker("image", "inspect", "--format", "{{json .RepoDigests}}", name))
+    for entry in known:
+        if entry.startswith(f"{repository}@"):
+            return str(entry.removeprefix(f"{repository}@"))
+    raise SystemExit(f"{name} was pushed, and the engine knows no digest of it: {known}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Builds the images of the pipeline's tasks.")
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"some of {', '.join(TARGETS)}"
     )
     parser.add_argument("--base", help="base image (default: the one in containers/Dockerfile)")
+    parser.add_argument(
+        "--push", action="store_true", help="push them, and print a configuration's section images"
+    )
     chosen = parser.parse_args(arguments)
     targets = chosen.targets or ["light", "tensorflow"]
     unknown = sorted(set(targets) - set(TARGETS))
@@ -275,11 +286,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     docker = running_engine()
     if docker is None:
         raise SystemExit("make images: no Docker engine answers. Start one, or set DOCKER_HOST.")
+    digests = {}
     for target in targets:
         started = time.monotonic()
         print(f"== {image_name(target)}", flush=True)
         name = build(docker, target, base=chosen.base)
+        if chosen.push:
+            digests[target.replace("-", "_")] = push(docker, name)
         print(f"   {size_mb(docker, name):,.0f} MB, {time.monotonic() - started:.0f} s")
+    if chosen.push:
+        registry, tag = re.fullmatch(r"(.+)/python-[a-z-]+:(.+)", name).groups()
+        section = {"images": {"registry": registry, "tag": tag, "digests": digests}}
+        print(yaml.safe_dump(section, sort_keys=False), end="")
 
 
 if __name__ == "__main__":

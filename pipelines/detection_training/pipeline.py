@@ -17,7 +17,7 @@ from components.select.component import select
 from components.train.component import train
 from components.validate.component import validate
 from components.warmstart.component import warmstart
-from kfdet.schema.run_config import ClusterConfig, ResourcesConfig
+from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig
 from pipelines.detection_training.placement import place
 
 _DESCRIPTION = "Validate, render, train, select, evaluate, merge, gate; if pass: export, publish."
@@ -27,27 +27,27 @@ def detection_training(
     resources: ResourcesConfig,
     *,
     cluster: ClusterConfig,
+    images: ImagesConfig,
     digest_taken: Literal["before", "in the pipeline"] = "before",
 ) -> GraphComponent:
     """Returns the pipeline for a cluster.
 
     Everything about the data, the model and the gate is a parameter. Requests and limits are not:
     kfp 2.17 does not hand a parameter that only they use down into a loop or a condition; nor are
-    volumes, secrets, placement and patience, which Kubernetes must know beforehand.
+    images, volumes, secrets, placement and patience, which Kubernetes must know beforehand.
 
     Args:
         resources: Requests of the light, training and inference tasks.
         cluster: Volumes, secrets, placement and patience.
+        images: Registry, tag and digests of the images.
         digest_taken: Before: the parameter `data_digest` names the data's bytes. In the pipeline:
             a task of its own reads them each time, for data that only the cluster can read and
             for schedules, whose data change.
     """
-    light = functools.partial(
-        place, resources=resources.light, policy=cluster.light, cluster=cluster
-    )
-    inference = functools.partial(
-        place, resources=resources.inference, policy=cluster.inference, cluster=cluster
-    )
+    anywhere = functools.partial(place, images=images, cluster=cluster)
+    light = functools.partial(anywhere, resources=resources.light, policy=cluster.light)
+    inference = functools.partial(anywhere, resources=resources.inference, policy=cluster.inference)
+    on_trainers = functools.partial(anywhere, resources=resources.train, policy=cluster.train)
 
     @dsl.pipeline(
         name="detection-training",
@@ -103,15 +103,12 @@ def detection_training(
             )
         )
 
-        trained = place(
+        trained = on_trainers(
             train(
                 model_root=model_root,
                 experiment=rendered.outputs["experiment"],
                 manifest=validated.outputs["manifest"],
-            ),
-            resources=resources.train,
-            policy=cluster.train,
-            cluster=cluster,
+            )
         )
 
         selected = inference(

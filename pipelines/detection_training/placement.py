@@ -2,22 +2,31 @@
 
 from kfp import dsl, kubernetes
 
-from kfdet.schema.run_config import ClusterConfig, TaskPolicy, TaskResources
+from components import _images
+from kfdet.schema.run_config import ClusterConfig, ImagesConfig, TaskPolicy, TaskResources
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 no temporary file: the kernel's name for it
 
 
 def place(
-    task: dsl.PipelineTask, *, resources: TaskResources, policy: TaskPolicy, cluster: ClusterConfig
+    task: dsl.PipelineTask,
+    *,
+    images: ImagesConfig,
+    resources: TaskResources,
+    policy: TaskPolicy,
+    cluster: ClusterConfig,
 ) -> dsl.PipelineTask:
     """Compiles a task's requests, limits, placement and patience in; kfp.local passes them over.
 
     Args:
         task: The task.
+        images: The images; a task with accelerators gets the one with the CUDA libraries.
         resources: CPU, memory and accelerators.
         policy: Nodes, time limit and retries.
         cluster: Volumes, secrets, labels and annotations of every pod.
     """
+    image = _images.task_image(task.container_spec.image, images, gpus=resources.gpus)
+    task.set_container_image(image)
     task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
     task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
     if resources.gpus:

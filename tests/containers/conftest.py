@@ -1,7 +1,6 @@
 """One Docker engine and one build of the images for all the tests of containers."""
 
 import os
-import sys
 
 import pytest
 
@@ -34,8 +33,6 @@ def images(engine):
     """The names of the images by target, built from this checkout."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KFDET_IMAGE_REGISTRY", "localhost/kfdet-tests")
-        for module in [name for name in sys.modules if name.startswith("components")]:
-            patch.delitem(sys.modules, module)
         base = containers.make_base(engine)
         names = {
             target: containers.build(engine, target, base=base)

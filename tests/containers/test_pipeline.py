@@ -16,7 +16,7 @@ from kfp import compiler, dsl
 
 from kfdet.cli.containers import ContainerRequest
 from kfdet.cli.local_pipeline import PipelineRequest
-from kfdet.schema.run_record import RunRecord
+from kfdet.schema.run_record import STAGES, RunRecord
 from kfdet.storage.documents import read_document
 from tests.containers.unknown_user import GID, UID, User
 
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.xdist_group("containers"),
 ]
 
-EVALUATED = ("validate", "render", "train", "select", "evaluate", "merge")
+EVALUATED = STAGES[: STAGES.index("gate")]
 
 
 def configuration(at_least):

@@ -7,6 +7,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from kfdet.schema.run_record import STAGES
+
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "pipelines" / "detection_training" / "pipeline.yaml"
 
@@ -32,7 +34,7 @@ def test_it_parses_into_the_pipeline_protos(documents, spec):
         documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
     )
     assert spec.pipeline_info.name == "detection-training"
-    assert len(deployment.executors) == 9
+    assert set(deployment.executors) == {f"exec-{stage}" for stage in STAGES}
     for platform in documents[1:]:
         json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
 

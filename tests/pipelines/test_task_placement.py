@@ -29,7 +29,6 @@ CLUSTER = {
         "shared_memory": "8Gi",
     },
 }
-LIGHT = {"exec-validate", "exec-render", "exec-merge", "exec-gate", "exec-publish"}
 
 
 def compiled(tmp_path, **options):
@@ -78,7 +77,7 @@ def configured(tmp_path_factory):
 
 def test_by_default_every_task_has_an_end_and_is_tried_again(default):
     settings = executors(default)
-    assert len(settings) == 9
+    assert set(settings) == set(default[0]["deploymentSpec"]["executors"])
     assert all(one.active_deadline_seconds > 0 for one in settings.values())
     for name, task in tasks(default).items():
         policy = task.retry_policy
@@ -99,7 +98,7 @@ def test_by_default_every_task_has_an_end_and_is_tried_again(default):
 
 def test_what_holds_for_the_cluster_reaches_every_pod(configured):
     settings = executors(configured)
-    assert len(settings) == 10
+    assert set(settings) == set(configured[0]["deploymentSpec"]["executors"])
     for name, one in settings.items():
         assert [mount.mount_path for mount in one.pvc_mount] == ["/mnt/data", "/mnt/kfdet"], name
         assert one.pvc_mount[0].constant == "data"

@@ -87,17 +87,21 @@ def _verb(
     parser.add_argument("--json", action="store_true", help="print the answer as JSON on stdout")
     if config:
         parser.add_argument("config", metavar="CONFIG", help="run configuration, YAML")
-        parser.add_argument(
-            "--set",
-            dest="overrides",
-            metavar="KEY=VALUE",
-            action="append",
-            default=[],
-            help="override one key: training.steps=500 (repeatable)",
-        )
+        _add_overrides(parser)
     if out:
         parser.add_argument("--out", metavar="DIR", default=out, help=f"folder (default: {out})")
     return parser
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one key: training.steps=500 (repeatable)",
+    )
 
 
 def _add_run_verbs(verbs: _Verbs) -> None:
@@ -132,6 +136,7 @@ def _add_run_verbs(verbs: _Verbs) -> None:
     compile_.add_argument(
         "--config", metavar="CONFIG", help="compile this run's, and write its parameters beside it"
     )
+    _add_overrides(compile_)
 
     compare = _verb(
         verbs, "compare", "show runs side by side", handler="kfdet.cli.compare:compare_verb"

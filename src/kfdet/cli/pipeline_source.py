@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import kfdet
 from kfdet.errors import StorageError
-from kfdet.schema.run_config import ClusterConfig, ResourcesConfig, RunConfig
+from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig, RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.dataset import with_absolute_paths
 
@@ -38,6 +38,7 @@ def compile_pipeline(
     *,
     resources: ResourcesConfig | None = None,
     cluster: ClusterConfig | None = None,
+    images: ImagesConfig | None = None,
     digest_taken: Literal["before", "in the pipeline"] = "before",
 ) -> None:
     """Compiles the pipeline to YAML.
@@ -46,6 +47,8 @@ def compile_pipeline(
         target: The file to write.
         resources: Requests of the tasks on a cluster; the defaults when absent.
         cluster: Volumes, secrets, placement and patience there; the defaults when absent.
+        images: Registry, tag and digests of the images; those of the environment or the release
+            when absent.
         digest_taken: In the pipeline: a task of its own names the data's bytes, for data that
             only the cluster can read and for schedules.
 
@@ -64,6 +67,7 @@ def compile_pipeline(
         compiled = pipeline.detection_training(
             resources or ResourcesConfig(),
             cluster=cluster or ClusterConfig(),
+            images=images or ImagesConfig(),
             digest_taken=digest_taken,
         )
         compiler.Compiler().compile(compiled, str(target))

@@ -85,7 +85,7 @@ def _run(
         for path in (folder.events, folder.tasks):
             path.write_text("")
         write_text(folder.config, dump_yaml(config))
-    compile_pipeline(folder.pipeline, resources=config.resources)
+    compile_pipeline(folder.pipeline, images=config.images)
     containers = (
         container_request(config, root=folder.root, pipeline=folder.pipeline)
         if runner == "docker"

@@ -324,6 +324,34 @@ class ResourcesConfig(Schema):
     inference: InferenceResources = InferenceResources()
 
 
+ImageDigest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class ImageDigests(Schema):
+    """Digests of the images, which then count instead of the tag."""
+
+    light: ImageDigest | None = Field(default=None, description="digest of `python-light`")
+    tensorflow: ImageDigest | None = Field(
+        default=None, description="digest of `python-tensorflow`"
+    )
+    tensorflow_gpu: ImageDigest | None = Field(
+        default=None, description="digest of `python-tensorflow-gpu`"
+    )
+
+
+class ImagesConfig(Schema):
+    """The images that tasks run in; a run without --runner docker or a cluster has no use for it."""
+
+    registry: Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?(/[\w.-]+)*/?$")] | None = Field(
+        default=None,
+        description="registry and folder; `KFDET_IMAGE_REGISTRY` or the release's when absent",
+    )
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] | None = Field(
+        default=None, description="tag; `KFDET_IMAGE_TAG` or kfdet's version when absent"
+    )
+    digests: ImageDigests = ImageDigests()
+
+
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
@@ -495,5 +523,6 @@ class RunConfig(Document):
     gate: GatePolicy
     export: ExportConfig = ExportConfig()
     registry: RegistryConfig = RegistryConfig()
+    images: ImagesConfig = ImagesConfig()
     resources: ResourcesConfig = ResourcesConfig()
     cluster: ClusterConfig = ClusterConfig()

@@ -200,6 +200,7 @@ def _compiled(config: RunConfig, cluster: ClusterConfig, digest: str | None) -> 
             target,
             resources=config.resources,
             cluster=cluster,
+            images=config.images,
             digest_taken="before" if digest else "in the pipeline",
         )
         return target.read_text(encoding="utf-8")
