@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from kfdet.errors import StorageError
 
@@ -35,8 +36,9 @@ def explain_os_errors(path: Path | str) -> Iterator[None]:
         ) from failure
 
 
-def write_bytes(path: Path | str, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, and survives a crash once written.
+@contextlib.contextmanager
+def new_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """Yields a stream whose content becomes `path` on success, and survives a crash from then on.
 
     Raises:
         StorageError: The location can't be written; nothing is left behind.
@@ -45,17 +47,28 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
+    try:
+        with explain_os_errors(target):
             with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all.
+
+    Raises:
+        StorageError: The location can't be written; nothing is left behind.
+    """
+    with new_file(path) as stream:
+        stream.write(content)
 
 
 def write_text(path: Path | str, content: str) -> None:
