@@ -6,8 +6,10 @@ import sys
 import pytest
 from detector_cases import QUIET, TRAINING, Recorder, rendered
 
+from kfdet.core.training_file import TrainingFile
 from kfdet.errors import ConfigError, TrainingError
 from kfdet.schema.training import TrainingJournal
+from kfdet.storage.splits import training_files
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 
@@ -142,7 +144,7 @@ def test_an_initial_checkpoint_gives_its_backbone(tiny, tmp_path):
     case = rendered(tmp_path, TRAINING.model_copy(update=settings))
     folder = case.model_dir
     folder.path.mkdir(parents=True)
-    files = [shard.uri for shard in case.manifest.train.shards]
+    files = training_files(case.manifest.train)
     empty = TrainingJournal(
         experiment_digest=case.experiment.fingerprint(), train_time_s=0.0, curve=()
     )
@@ -198,5 +200,11 @@ def test_records_that_tensorflow_can_t_read_are_told_by_its_own_words(tiny, tmp_
     empty = TrainingJournal(experiment_digest="0" * 64, train_time_s=0.0, curve=())
     folder = ModelDir(path=tmp_path)
     with pytest.raises(TrainingError, match="lost.tfrecord; No such file") as caught:
-        train(tiny.experiment, files=["lost.tfrecord"], store=folder, journal=empty, progress=QUIET)
+        train(
+            tiny.experiment,
+            files=[TrainingFile(uri="lost.tfrecord")],
+            store=folder,
+            journal=empty,
+            progress=QUIET,
+        )
     assert "validate" in str(caught.value)

@@ -87,15 +87,22 @@ def test_findings_below_an_error_are_not_quarantined(tmp_path: Path):
 
 def test_a_list_of_another_set_is_refused(faulty: DatasetConfig, tmp_path: Path):
     other = write_dataset(tmp_path / "other")
-    with pytest.raises(DataError, match="which is no file of the data set"):
+    with pytest.raises(DataError, match="the file that the list was made for"):
         exclude(other, validated(faulty, tmp_path / "v"), tmp_path / "sound")
     assert not (tmp_path / "sound").exists()
+
+
+def test_a_record_that_there_is_not_is_an_error(faulty: DatasetConfig, tmp_path: Path):
+    quarantine = validated(faulty, tmp_path / "v")
+    quarantine.write_text(quarantine.read_text().replace('"record": 1', '"record": 11'))
+    with pytest.raises(DataError, match="has no record 11"):
+        exclude(faulty, quarantine, tmp_path / "sound")
 
 
 def test_a_damaged_record_that_the_list_does_not_name_is_an_error(
     faulty: DatasetConfig, tmp_path: Path
 ):
-    (tmp_path / "none.json").write_text('{"schema_version": 1, "records": []}')
+    (tmp_path / "none.json").write_text('{"schema_version": 1, "files": {}, "records": []}')
     with pytest.raises(DataError, match=r"train-00001-of-00002.tfrecord record 0 .*is damaged"):
         exclude(faulty, tmp_path / "none.json", tmp_path / "sound")
 

@@ -65,7 +65,15 @@ def test_a_finding_has_its_split_file_record_byte_and_source_id(tmp_path: Path):
         (lambda data: data[:40] + b"\1" + data[41:], {"record-data-corrupt": 1}),
         (lambda data: b"", {"file-empty": 1}),
         (gzip.compress, {"file-compressed": 1}),
-        (lambda data: gzip.compress(data)[:-9], {"file-compressed": 1, "file-unreadable": 1}),
+        (
+            lambda data: gzip.compress(data)[:-4],
+            {"file-compressed": 1, "file-compression-damaged": 1},
+        ),
+        (
+            lambda data: gzip.compress(data)[:-40],
+            {"file-compressed": 1, "file-compression-damaged": 1, "record-truncated": 1},
+        ),
+        (lambda data: gzip.compress(bytes(80 << 20)), {"file-compressed": 1, "file-bomb": 1}),
     ],
 )
 def test_a_damaged_file_has_its_finding(tmp_path: Path, damage, expected: dict):

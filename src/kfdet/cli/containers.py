@@ -59,6 +59,7 @@ def container_request(config: RunConfig, *, root: Path, pipeline: Path) -> Conta
         ConfigError: Data that can't be mounted.
     """
     reads = [config.dataset.label_map, config.training.init_checkpoint or config.dataset.label_map]
+    reads += [config.dataset.quarantine or config.dataset.label_map]
     reads += [pattern for split in SPLITS for pattern in getattr(config.dataset, split)]
     registry = config.registry.uri
     write = {root}

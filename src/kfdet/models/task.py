@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-from official.common import dataset_fn
 from official.core import input_reader
 from official.vision.dataloaders import retinanet_input, tf_example_decoder
 from official.vision.ops import anchor, box_ops, preprocess_ops
 from official.vision.tasks.retinanet import RetinaNetTask
 
+from kfdet.core.training_file import TrainingFile
+from kfdet.schema.dataset import Compression
 from kfdet.schema.run_config import AugmentationConfig
+
+_COMPRESSION_TYPES: Mapping[Compression, str] = {"none": "", "gzip": "GZIP", "zlib": "ZLIB"}
+_BLOCK_RECORDS = 16
 
 
 class DetectionTask(RetinaNetTask):  # type: ignore[misc]
     """Attributes:
     augmentation: What Model Garden's parser does not know; nothing of it when None.
+    files: Shards of the training split.
     """
 
     augmentation: AugmentationConfig | None = None
+    files: tuple[TrainingFile, ...] = ()
 
     def build_inputs(self, params: Any, input_context: Any = None) -> Any:
         """Returns the batches of the training split, without end and shuffled."""
@@ -48,13 +55,59 @@ class DetectionTask(RetinaNetTask):  # type: ignore[misc]
         )
         # Ids that are no numbers are welcome: nothing in training reads them.
         decoder = tf_example_decoder.TfExampleDecoder(regenerate_source_id=True)
-        reader = input_reader.InputReader(
+        reader = TrainingReader(
+            self.files,
             params,
-            dataset_fn=dataset_fn.pick_dataset_fn(params.file_type),
             decoder_fn=decoder.decode,
             parser_fn=parser.parse_fn(params.is_training),
         )
         return reader.read(input_context=input_context)
+
+
+class TrainingReader(input_reader.InputReader):  # type: ignore[misc]
+    """Model Garden's reader over shards that may be compressed, or in part in quarantine.
+
+    Its base matches, mixes and shards files by name. Here the names are numbers: a path may hold
+    what it takes for a pattern or a list.
+
+    Args:
+        files: The shards.
+        params: Of the base.
+        **settings: Of the base.
+    """
+
+    def __init__(self, files: Sequence[TrainingFile], params: Any, **settings: Any) -> None:
+        self._files = tuple(files)
+        super().__init__(params, dataset_fn=self._records, **settings)
+
+    def get_files(self, _: Any) -> list[str]:
+        return [str(number) for number in range(len(self._files))]
+
+    def _records(self, names: Any) -> Any:
+        """Returns the serialised records of the shards with these numbers, one after another."""
+        numbers = tf.strings.to_number(tf.reshape(names, [-1]), tf.int32)
+        return tf.data.Dataset.from_tensor_slices(numbers).flat_map(self._records_of)
+
+    def _records_of(self, number: Any) -> Any:
+        is_whole = tf.gather([file.payloads is None for file in self._files], number)
+        path = tf.gather([file.uri for file in self._files], number)
+        types = [_COMPRESSION_TYPES[file.compression] for file in self._files]
+        whole = tf.data.TFRecordDataset(
+            tf.boolean_mask([path], [is_whole]), compression_type=tf.gather(types, number)
+        )
+        if all(file.payloads is None for file in self._files):
+            return whole
+        in_part = tf.data.Dataset.from_generator(
+            self._blocks, args=(number,), output_signature=tf.TensorSpec([None], tf.string)
+        )
+        return whole.concatenate(in_part.unbatch())
+
+    def _blocks(self, number: int) -> Iterator[list[bytes]]:
+        """Yields the records of a shard that is used in part, several at once: a call costs time."""
+        payloads = self._files[number].payloads
+        records = payloads() if payloads else iter(())
+        while block := list(itertools.islice(records, _BLOCK_RECORDS)):
+            yield block
 
 
 class TrainingParser(retinanet_input.Parser):  # type: ignore[misc]

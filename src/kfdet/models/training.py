@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import base_trainer, train_utils
 
+from kfdet.core.training_file import TrainingFile
 from kfdet.errors import ConfigError, TrainingError
 from kfdet.models.curve import CURVE_EVERY, PointInTheMaking
 from kfdet.models.devices import Device, choose_device, set_precision
@@ -57,7 +58,7 @@ class TrainingOutcome:
 def train(
     experiment: ResolvedExperiment,
     *,
-    files: Sequence[str],
+    files: Sequence[TrainingFile],
     store: CheckpointStore,
     journal: TrainingJournal,
     progress: Progress,
@@ -66,7 +67,7 @@ def train(
 
     Args:
         experiment: What to train.
-        files: TFRecord shards of the training split.
+        files: Shards of the training split.
         store: Keeps the checkpoints: one every `checkpoint_every` steps and the last.
         journal: What earlier attempts measured.
         progress: Told of step, loss and speed.
@@ -143,7 +144,7 @@ class _Trainer(base_trainer.Trainer):  # type: ignore[misc]
 
 
 def _build(
-    experiment: ResolvedExperiment, *, files: Sequence[str], seed: int, device: Device
+    experiment: ResolvedExperiment, *, files: Sequence[TrainingFile], seed: int, device: Device
 ) -> _Trainer:
     batch_size = experiment.training.batch_size
     if batch_size % device.count:
@@ -152,10 +153,12 @@ def _build(
             expected=f"a multiple of {device.count}",
         )
     config = build_config(experiment).replace()
-    config.task.train_data.override({"input_path": list(files), "seed": seed})
+    paths = [file.uri for file in files]
+    config.task.train_data.override({"input_path": paths, "seed": seed})
     with device.strategy.scope():
         task = DetectionTask(config.task)
         task.augmentation = experiment.training.augmentation
+        task.files = tuple(files)
         model = task.build_model()
         optimizer = train_utils.create_optimizer(task, config)
         return _Trainer(config, task, model, optimizer, train=True, evaluate=False)

@@ -94,8 +94,12 @@ def build(report: DataReport) -> str:
 def _tiles(report: DataReport, images: int) -> list[Tile]:
     boxes = sum(split.boxes for split in report.statistics.values())
     findings = report.findings
+    excluded = sum(len(file.excluded) for file, _ in report.files)
+    hint = f"{len(report.files):,} files"
+    if excluded:
+        hint += f"; {excluded:,} more in quarantine"
     return [
-        Tile(label="Images", value=f"{images:,}", hint=f"{len(report.files):,} files"),
+        Tile(label="Images", value=f"{images:,}", hint=hint),
         Tile(
             label="Boxes",
             value=f"{boxes:,}",
@@ -332,9 +336,16 @@ def _images(report: DataReport) -> Section:
 
 def _files(report: DataReport) -> Section:
     rows: list[list[Cell]] = [
-        [file.split, code(file.name), records, size(file.size_bytes), code(file.sha256[:12])]
+        [
+            file.split,
+            code(file.name),
+            records,
+            len(file.excluded),
+            size(file.size_bytes),
+            code(file.sha256[:12]),
+        ]
         for file, records in report.files
     ]
-    listing = table(["Split", "File", "Records", "Size", "SHA-256"], rows)
+    listing = table(["Split", "File", "Records", "In quarantine", "Size", "SHA-256"], rows)
     summary = plural(len(rows), "file")
     return Section(title="Files", body=(details(summary, listing) if len(rows) > 20 else listing,))

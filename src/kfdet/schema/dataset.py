@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from kfdet.schema.base import Document, Schema, Sha256
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Severity = Literal["error", "warning", "info"]
+Compression = Literal["none", "gzip", "zlib"]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -44,19 +46,35 @@ class LabelMap(Schema):
 
 
 class ShardFile(Schema):
-    """One TFRecord file. Order in the manifest is canonical: sorted by name."""
+    """One TFRecord file. Order in the manifest is canonical: sorted by name.
+
+    Attributes:
+        records: How many are used; those in `excluded` are not among them.
+        size_bytes: Of the file as it lies there, compressed or not.
+        excluded: Indices within the file of the records in quarantine, ascending: nothing reads them.
+    """
 
     uri: str
     records: Count
     size_bytes: Count
     sha256: Sha256
+    compression: Compression = "none"
+    excluded: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> ShardFile:
+        if any(later <= earlier for earlier, later in pairwise(self.excluded)):
+            raise ValueError("excluded records must be in ascending order, each once")
+        return self
 
 
 class SplitManifest(Schema):
-    """One split. The image id of a record is its position: records of the shards before, plus its index.
+    """One split. The image id of a record is its position among those that are used: records of the
+    shards before, plus the used ones before it in its own.
 
     Attributes:
-        digest: SHA-256 over the shards' digests in order; equal digests mean the same images.
+        digest: SHA-256 over the shards' digests and exclusions in order; equal digests mean the same
+            images.
     """
 
     shards: tuple[ShardFile, ...]
@@ -69,6 +87,11 @@ class SplitManifest(Schema):
         if sum(shard.records for shard in self.shards) != self.images:
             raise ValueError("images is not the sum of the shards' records")
         return self
+
+    @property
+    def excluded(self) -> int:
+        """Records that quarantine leaves out."""
+        return sum(len(shard.excluded) for shard in self.shards)
 
 
 class Manifest(Document):
@@ -189,6 +212,21 @@ class QuarantinedRecord(Schema):
 
 
 class Quarantine(Document):
-    """Every record with an error, by split, file and record; `kfdet data exclude` leaves them out."""
+    """Every record with an error, and those that an earlier list left out already.
 
+    `dataset.quarantine` makes a run leave them out; `kfdet data exclude` writes a set without them.
+
+    Attributes:
+        files: Each file that a record is of to its SHA-256: the list holds for these bytes alone.
+        records: By split, file and record.
+    """
+
+    files: dict[str, Sha256]
     records: tuple[QuarantinedRecord, ...]
+
+    @model_validator(mode="after")
+    def _files_known(self) -> Quarantine:
+        unknown = sorted({record.file for record in self.records} - set(self.files))
+        if unknown:
+            raise ValueError(f"files has no digest of {unknown[0]}")
+        return self

@@ -31,6 +31,10 @@ class DatasetConfig(Schema):
     severities: dict[str, Literal["error", "warning", "info", "off"]] = Field(
         default_factory=dict, description="finding code to severity, overriding the default"
     )
+    quarantine: str | None = Field(
+        default=None,
+        description="quarantine.json of an earlier validate; its records are left out everywhere",
+    )
 
     @field_validator("train", "val", "test", mode="before")
     @classmethod

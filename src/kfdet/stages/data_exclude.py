@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.tfrecord import Frame
 from kfdet.errors import DataError
 from kfdet.progress import Progress
-from kfdet.schema.dataset import SPLITS, Quarantine, Split
+from kfdet.schema.dataset import SPLITS, Split
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.atomic import new_folder
-from kfdet.storage.documents import read_document
-from kfdet.storage.files import expand_patterns
+from kfdet.storage.files import expand_patterns, file_sha256
 from kfdet.storage.label_maps import LABEL_MAP_FILE, read_label_map, write_label_map
-from kfdet.storage.records import scan_records, write_shards
+from kfdet.storage.quarantine import check_digest, read_exclusions
+from kfdet.storage.records import read_records, write_shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +45,20 @@ def run(
             that the list does not name.
         StorageError: `out` can't be written.
     """
-    listed: dict[Path, set[int]] = {}
-    for entry in read_document(Quarantine, quarantine).records:
-        listed.setdefault(Path(entry.file), set()).add(entry.record)
     files = {
         split: expand_patterns(getattr(dataset, split), where=f"dataset.{split}")
         for split in SPLITS
     }
-    _check_files(listed, files, where=str(quarantine))
+    exclusions = read_exclusions(quarantine, files)
+    for (_, path), exclusion in exclusions.items():
+        check_digest(path, exclusion, sha256=file_sha256(path), where=str(quarantine))
     images, excluded = {}, {}
     with new_folder(out) as folder:
         write_label_map(folder / LABEL_MAP_FILE, read_label_map(dataset.label_map))
         for split, paths in files.items():
+            listed = {p: e.records for (own, p), e in exclusions.items() if own == split}
             images[split] = sum(1 for _ in _kept(paths, listed))
-            excluded[split] = sum(len(listed.get(path, ())) for path in paths)
+            excluded[split] = sum(map(len, listed.values()))
             if not images[split]:
                 raise DataError(f"split {split} would have no records left", where=str(quarantine))
             progress.note(f"{split}: {images[split]:,} records kept, {excluded[split]:,} left out")
@@ -73,29 +72,7 @@ def run(
     return ExcludeResult(folder=out, images=images, excluded=excluded)
 
 
-def _check_files(
-    listed: Mapping[Path, Set[int]], files: Mapping[Split, tuple[Path, ...]], *, where: str
-) -> None:
-    known = {path for paths in files.values() for path in paths}
-    foreign = sorted(str(path) for path in listed if path not in known)
-    if foreign:
-        raise DataError(
-            f"it names {foreign[0]}, which is no file of the data set",
-            where=where,
-            expected="the list that validate wrote about this data set",
-        )
-
-
-def _kept(paths: tuple[Path, ...], listed: Mapping[Path, Set[int]]) -> Iterator[bytes]:
+def _kept(paths: tuple[Path, ...], excluded: Mapping[Path, Set[int]]) -> Iterator[bytes]:
     for path in paths:
-        for item in scan_records(path):
-            if item.index in listed.get(path, ()):
-                continue
-            if not isinstance(item, Frame):
-                raise DataError(
-                    f"the record is damaged ({item.kind})",
-                    where=f"{path} record {item.index} (byte {item.offset:,})",
-                    expected="a whole record, or one that the list names",
-                    remedy="Run kfdet validate again.",
-                )
-            yield item.payload
+        for frame in read_records(path, excluded=excluded.get(path, frozenset())):
+            yield frame.payload

@@ -15,6 +15,7 @@ from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document
+from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.shards import ShardWriter
 from kfdet.storage.splits import read_split, shard_images
 
@@ -60,6 +61,7 @@ def run(
         raise UsageError(f"shard {shard} of {num_shards}", expected="0 to num_shards - 1")
     resolved = read_document(ResolvedExperiment, experiment)
     data = read_document(Manifest, manifest).split(split)
+    note_excluded(progress, split, data.excluded)
     total = shard_images(data, shard=shard, num_shards=num_shards)
     detect = _detector(resolved, checkpoint, checkpoint_digest) if total else None
     began = time.monotonic()

@@ -20,6 +20,7 @@ from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.exports import content_digest, describe_files, read_export
 from kfdet.storage.label_maps import LABEL_MAP_FILE, write_label_map
+from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import read_split
 
 _PACKAGES = ("kfdet", "numpy", "tensorflow", "tf-keras", "tf-models-official")
@@ -129,6 +130,7 @@ def _export(
     from kfdet.models.export import Question, prove_parity, write_saved_model
     from kfdet.models.saved_model import SIGNATURES
 
+    note_excluded(progress, "test", data.test.excluded)
     records = itertools.islice(read_split(data.test), parity.images)
     questions = [Question(encoded=one.record.encoded, example=one.payload) for one in records]
     detector = Detector(resolved)

@@ -26,6 +26,7 @@ from kfdet.storage.atomic import write_text
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.model_dir import ModelDir
+from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import read_split
 
 
@@ -79,6 +80,7 @@ def run(
     """
     resolved = read_document(ResolvedExperiment, experiment)
     data = read_document(Manifest, manifest)
+    note_excluded(progress, "val", data.val.excluded)
     if follow is not None:
         folder = ModelDir(path=follow)
         checkpoints = folder.appearing(

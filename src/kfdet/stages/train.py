@@ -13,7 +13,8 @@ from kfdet.schema.training import ResolvedExperiment, TrainingSummary
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.model_dir import ModelDir
-from kfdet.storage.splits import check_files
+from kfdet.storage.quarantine import note_excluded
+from kfdet.storage.splits import check_files, training_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ def run(
     resolved = read_document(ResolvedExperiment, experiment)
     data = read_document(Manifest, manifest)
     _check_data(resolved, data, where=str(experiment))
+    note_excluded(progress, "train", data.train.excluded)
     digest = resolved.fingerprint()
     folder = ModelDir.of(model_root, experiment_digest=digest)
     finished = folder.summary(experiment_digest=digest)
@@ -96,7 +98,7 @@ def _train(
         write_document(folder.path / "experiment.json", resolved)
         outcome = train(
             resolved,
-            files=[shard.uri for shard in data.train.shards],
+            files=training_files(data.train),
             store=folder,
             journal=folder.journal(experiment_digest=digest),
             progress=progress,

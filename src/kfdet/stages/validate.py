@@ -11,6 +11,7 @@ from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import severities
 from kfdet.core.validation.findings import Fault, FindingLog, Place, failure_text
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
+from kfdet.core.validation.quarantine import quarantine_of
 from kfdet.core.validation.samples import Pick, conspicuous, ordinary
 from kfdet.errors import DataError
 from kfdet.progress import Progress
@@ -19,12 +20,13 @@ from kfdet.schema.dataset import Findings, Split, Statistics
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.dataset import data_digest as digest_of_data
+from kfdet.storage.dataset import side_digests
 from kfdet.storage.documents import write_document
-from kfdet.storage.files import file_sha256
 from kfdet.storage.label_maps import read_named_classes
-from kfdet.storage.manifests import manifest_of, split_digest
+from kfdet.storage.manifests import manifest_of, split_files_digest
+from kfdet.storage.quarantine import earlier_list, note_excluded
 from kfdet.storage.samples import read_samples
-from kfdet.storage.scanning import scan_splits, split_files
+from kfdet.storage.scanning import check_quarantine, scan_splits, split_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class ValidateResult:
     """Attributes:
     manifest_digest: Equal digests mean the same records at the same places.
     boxes: Of all splits together.
+    excluded: Records that dataset.quarantine leaves out, of all splits together.
     errors, warnings: Findings of that severity; where there is a result there are no errors.
     """
 
@@ -40,6 +43,7 @@ class ValidateResult:
     val_images: int
     test_images: int
     boxes: int
+    excluded: int
     errors: int
     warnings: int
 
@@ -68,7 +72,8 @@ def run(
         quarantine: Where the records with errors are listed, for `kfdet data exclude`.
 
     Raises:
-        DataError: A finding is an error; findings and report are written all the same.
+        DataError: A finding is an error; findings and report are written all the same. Or the list
+            in dataset.quarantine is not of these data.
         ConfigError: A severity is given for a code that there is not.
     """
     levels = severities(dataset.severities)
@@ -77,12 +82,19 @@ def run(
     log = FindingLog()
     classes = _named_classes(dataset.label_map, log)
     names = Names(aliases=classes.aliases) if classes else None
-    partials = scan_splits(split_files(dataset), names=names, progress=progress)
+    files = split_files(dataset)
+    partials = scan_splits(files, names=names, progress=progress)
+    check_quarantine(dataset, files, partials)
     log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
+    for split, partial in partials.items():
+        note_excluded(progress, split, sum(len(file.excluded) for file in partial.files))
     found = log.findings(levels)
     write_document(findings, found)
     if quarantine is not None:
-        write_document(quarantine, log.quarantine(levels))
+        read = [file for partial in partials.values() for file in partial.files]
+        write_document(
+            quarantine, quarantine_of(log, levels, files=read, earlier=earlier_list(dataset))
+        )
     shown = _page(dataset, classes, partials=partials, found=found, picks=conspicuous(log, levels))
     write_text(report, build(shown))
     progress.report(str(report))
@@ -102,6 +114,7 @@ def run(
         val_images=document.val.images,
         test_images=document.test.images,
         boxes=sum(split.boxes for split in splits.values()),
+        excluded=sum(document.split(split).excluded for split in splits),
         errors=found.errors,
         warnings=found.warnings,
     )
@@ -149,8 +162,8 @@ def _check_unchanged(
     dataset: DatasetConfig, partials: Mapping[Split, Partial], expected: str | None
 ) -> None:
     """Refuses data other than those the run was started with: its cache keys would lie."""
-    digests = {str(split): split_digest(partial) for split, partial in partials.items()}
-    seen = digest_of_data({**digests, "label_map": file_sha256(dataset.label_map)})
+    digests = {str(split): split_files_digest(partial) for split, partial in partials.items()}
+    seen = digest_of_data({**digests, **side_digests(dataset)})
     if expected is not None and seen != expected:
         raise DataError(
             f"the data have the digest {seen[:12]}",

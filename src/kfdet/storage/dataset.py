@@ -11,25 +11,41 @@ from kfdet.storage.files import digest_of_digests, expand_patterns, file_sha256,
 
 
 def dataset_digests(dataset: DatasetConfig) -> dict[str, str]:
-    """Returns the digest of every split and of the label map, by reading all the bytes.
+    """Returns the digest of every split's files, of the label map, and of the quarantine list if any.
 
-    A split's digest is that of its manifest: equal digests mean equal records in equal order.
+    A split's digest is that of its manifest where nothing is in quarantine.
 
     Raises:
         DataError: A pattern matches nothing, or the label map is missing.
     """
-    if not Path(dataset.label_map).is_file():
-        raise DataError(
-            "there is no such file",
-            where=f"dataset.label_map {dataset.label_map}",
-            expected="a label map",
-            remedy=f"Check the path; it is relative to {Path.cwd()}.",
-        )
+    beside = side_digests(dataset)
     digests: dict[str, str] = {
         split: files_digest(expand_patterns(getattr(dataset, split), where=f"dataset.{split}"))
         for split in SPLITS
     }
-    return {**digests, "label_map": file_sha256(dataset.label_map)}
+    return {**digests, **beside}
+
+
+def side_digests(dataset: DatasetConfig) -> dict[str, str]:
+    """Returns the digests of the files beside the records: label map and quarantine list.
+
+    Raises:
+        DataError: A file is missing.
+    """
+    named = {"label_map": dataset.label_map, "quarantine": dataset.quarantine}
+    digests = {}
+    for key, path in named.items():
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise DataError(
+                "there is no such file",
+                where=f"dataset.{key} {path}",
+                expected="a label map" if key == "label_map" else "a list that validate wrote",
+                remedy=f"Check the path; it is relative to {Path.cwd()}.",
+            )
+        digests[key] = file_sha256(path)
+    return digests
 
 
 def data_digest(digests: dict[str, str]) -> str:
@@ -46,6 +62,7 @@ def with_absolute_paths(dataset: DatasetConfig) -> DatasetConfig:
     return dataset.model_copy(
         update={
             "label_map": absolute(dataset.label_map),
+            "quarantine": absolute(dataset.quarantine) if dataset.quarantine else None,
             **{
                 split: tuple(absolute(pattern) for pattern in getattr(dataset, split))
                 for split in SPLITS

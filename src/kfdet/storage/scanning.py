@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kfdet.core.tfrecord import Frame, FrameFault, frame_spans
@@ -20,7 +20,8 @@ from kfdet.progress import Progress
 from kfdet.schema.dataset import SPLITS, Split
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.files import expand_patterns, file_sha256
-from kfdet.storage.records import compression_of, open_frames, scan_records
+from kfdet.storage.quarantine import check_exclusions, read_exclusions
+from kfdet.storage.records import CompressionFault, compression_of, open_frames, scan_records
 
 _AHEAD_PER_WORKER = 8
 _FRAME_CODES = {
@@ -28,19 +29,61 @@ _FRAME_CODES = {
     "data": "record-data-corrupt",
     "truncated": "record-truncated",
 }
+_COMPRESSION_CODES: Mapping[CompressionFault, str] = {
+    "damaged": "file-compression-damaged",
+    "bomb": "file-bomb",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles:
-    """The files of one split, and the patterns that match none."""
+    """The files of one split, and the patterns that match none.
+
+    Attributes:
+        excluded: File to the indices of its records that are in quarantine.
+    """
 
     paths: tuple[Path, ...]
     faults: tuple[tuple[Place, Fault], ...]
+    excluded: Mapping[Path, Set[int]] = field(default_factory=dict)
 
 
 def split_files(dataset: DatasetConfig) -> dict[Split, SplitFiles]:
-    """Finds the files of every split, in canonical order."""
-    return {split: _files_of(getattr(dataset, split), split=split) for split in SPLITS}
+    """Finds the files of every split, in canonical order, and what of them is in quarantine.
+
+    Raises:
+        DataError: The quarantine list can't be read, or is of another data set.
+    """
+    found = {split: _files_of(getattr(dataset, split), split=split) for split in SPLITS}
+    if dataset.quarantine is None:
+        return found
+    exclusions = read_exclusions(
+        dataset.quarantine, {split: files.paths for split, files in found.items()}
+    )
+    return {
+        split: replace(
+            files,
+            excluded={path: e.records for (own, path), e in exclusions.items() if own == split},
+        )
+        for split, files in found.items()
+    }
+
+
+def check_quarantine(
+    dataset: DatasetConfig, files: Mapping[Split, SplitFiles], partials: Mapping[Split, Partial]
+) -> None:
+    """Makes sure that exactly the records in quarantine were left out.
+
+    Raises:
+        DataError: The list was made for other bytes, or names a record that there is not.
+    """
+    if dataset.quarantine is None:
+        return
+    exclusions = read_exclusions(
+        dataset.quarantine, {split: found.paths for split, found in files.items()}
+    )
+    read = [file for partial in partials.values() for file in partial.files]
+    check_exclusions(exclusions, read, where=dataset.quarantine)
 
 
 def _files_of(patterns: Sequence[str], *, split: Split) -> SplitFiles:
@@ -99,6 +142,7 @@ def scan_splits(
                         path,
                         split=split,
                         names=names,
+                        excluded=found.excluded.get(path, frozenset()),
                         pool=pool,
                         ahead=count * _AHEAD_PER_WORKER,
                         after_each=one_more,
@@ -112,12 +156,26 @@ def scan_shard(
     *,
     split: Split,
     names: Names | None,
+    excluded: Set[int],
     pool: ThreadPoolExecutor,
     ahead: int,
     after_each: Callable[[], None],
 ) -> Partial:
-    """Examines one file, holding no more than `ahead` records in memory."""
+    """Examines one file, holding no more than `ahead` records in memory; none of those excluded."""
     scan = Partial()
+    met: list[int] = []
+
+    def wanted(item: Frame | FrameFault) -> bool:
+        if item.index not in excluded:
+            return True
+        met.append(item.index)
+        after_each()
+        return False
+
+    def take_fault(kind: CompressionFault, seen: str, expected: str) -> None:
+        fault = Fault(code=_COMPRESSION_CODES[kind], seen=seen, expected=expected)
+        scan.log.add(Place(file=str(path), split=split), fault)
+
     scan.records.append(0)
     try:
         scan.files.append(
@@ -126,15 +184,18 @@ def scan_shard(
                 name=str(path),
                 size_bytes=path.stat().st_size,
                 sha256=file_sha256(path),
+                compression=compression_of(path),
             )
         )
         for code, seen, expected in _file_faults(path):
             fault = Fault(code=code, seen=seen, expected=expected)
             scan.log.add(Place(file=str(path), split=split), fault)
-        for item, examination in _examined(path, names=names, pool=pool, ahead=ahead):
+        items = filter(wanted, scan_records(path, on_fault=take_fault))
+        for item, examination in _examined(items, names=names, pool=pool, ahead=ahead):
             scan.records[0] += 1
             _take(scan, item, examination, file=str(path), split=split)
             after_each()
+        scan.files[0] = replace(scan.files[0], excluded=tuple(met))
     except (DataError, OSError) as failure:
         what = failure.what if isinstance(failure, DataError) else failure.strerror
         fault = Fault(code="file-unreadable", seen=what or str(failure), expected="a TFRecord file")
@@ -164,11 +225,15 @@ def _count(path: Path) -> int:
 
 
 def _examined(
-    path: Path, *, names: Names | None, pool: ThreadPoolExecutor, ahead: int
+    items: Iterator[Frame | FrameFault],
+    *,
+    names: Names | None,
+    pool: ThreadPoolExecutor,
+    ahead: int,
 ) -> Iterator[tuple[Frame | FrameFault, Examination | None]]:
     """Yields records with their examinations, in order, while later ones are being examined."""
     waiting: deque[tuple[Frame | FrameFault, Future[Examination] | None]] = deque()
-    for item in scan_records(path):
+    for item in items:
         task = (
             pool.submit(examine_record, item.payload, names=names)
             if isinstance(item, Frame)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 from kfdet.core.detection_record import parse_record
 from kfdet.core.placed_record import PlacedRecord
+from kfdet.core.training_file import TrainingFile
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import ShardFile, SplitManifest
 from kfdet.storage.records import read_records
@@ -20,6 +22,23 @@ def check_files(split: SplitManifest) -> None:
     """
     for shard in split.shards:
         _check_size(shard)
+
+
+def training_files(split: SplitManifest) -> tuple[TrainingFile, ...]:
+    """Returns the shards as training reads them, without the records in quarantine."""
+    return tuple(
+        TrainingFile(
+            uri=file.uri,
+            compression=file.compression,
+            payloads=functools.partial(_payloads, file) if file.excluded else None,
+        )
+        for file in split.shards
+    )
+
+
+def _payloads(file: ShardFile) -> Iterator[bytes]:
+    for frame in read_records(Path(file.uri), excluded=frozenset(file.excluded)):
+        yield frame.payload
 
 
 def shard_images(split: SplitManifest, *, shard: int, num_shards: int) -> int:
@@ -46,9 +65,9 @@ def read_split(
 def _read_file(file: ShardFile, *, first_image_id: int) -> Iterator[PlacedRecord]:
     _check_size(file)
     records = 0
-    for frame in read_records(Path(file.uri)):
+    for frame in read_records(Path(file.uri), excluded=frozenset(file.excluded)):
         yield PlacedRecord(
-            image_id=first_image_id + frame.index,
+            image_id=first_image_id + records,
             file=file.uri,
             index=frame.index,
             payload=frame.payload,
@@ -56,7 +75,11 @@ def _read_file(file: ShardFile, *, first_image_id: int) -> Iterator[PlacedRecord
         )
         records += 1
     if records != file.records:
-        raise _changed(file, f"it holds {records:,} records", f"{file.records:,}")
+        raise _changed(
+            file,
+            f"it holds {records:,} records" + (" beside those excluded" if file.excluded else ""),
+            f"{file.records:,}",
+        )
 
 
 def _check_size(file: ShardFile) -> None:

@@ -96,6 +96,7 @@ def on_cluster(config: RunConfig) -> RunConfig:
     moved = DatasetConfig(
         label_map=_there(dataset.label_map, cluster),
         severities=dataset.severities,
+        quarantine=_there(dataset.quarantine, cluster) if dataset.quarantine else None,
         **{s: tuple(_there(p, cluster) for p in getattr(dataset, s)) for s in SPLITS},
     )
     registry = config.registry.model_copy(update={"uri": _there(config.registry.uri, cluster)})
@@ -106,6 +107,7 @@ def on_cluster(config: RunConfig) -> RunConfig:
     model_root = _there(cluster.model_root, cluster)
     paths = {
         "dataset.label_map": (moved.label_map,),
+        "dataset.quarantine": (moved.quarantine,) if moved.quarantine else (),
         **{f"dataset.{split}": getattr(moved, split) for split in SPLITS},
         "training.init_checkpoint": (training.init_checkpoint,) if training.init_checkpoint else (),
         "registry.uri": (registry.uri,),

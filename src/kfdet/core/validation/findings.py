@@ -9,15 +9,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from kfdet.core.validation.catalogue import BY_CODE, CATALOGUE, SeverityOrOff
-from kfdet.schema.dataset import (
-    SPLITS,
-    Finding,
-    Findings,
-    Quarantine,
-    QuarantinedRecord,
-    Severity,
-    Split,
-)
+from kfdet.schema.dataset import Finding, Findings, Severity, Split
 
 CAP = 20
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -107,26 +99,6 @@ class FindingLog:
             warnings=totals["warning"],
             infos=totals["info"],
             findings=tuple(listed),
-        )
-
-    def quarantine(self, severities: Mapping[str, SeverityOrOff]) -> Quarantine:
-        """Returns every record that has a finding of severity error."""
-        codes: dict[tuple[Split, str, int], set[str]] = {}
-        for (code, split, file), records in self.records.items():
-            if severities[code] == "error":
-                for record in records:
-                    codes.setdefault((split, file, record), set()).add(code)
-        ordered = sorted(codes, key=lambda key: (SPLITS.index(key[0]), key[1:]))
-        return Quarantine(
-            records=tuple(
-                QuarantinedRecord(
-                    split=split,
-                    file=file,
-                    record=record,
-                    codes=tuple(sorted(codes[split, file, record], key=lambda code: _ORDER[code])),
-                )
-                for split, file, record in ordered
-            )
         )
 
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from kfdet.core.shard_names import ShardName, parse_shard_name
 from kfdet.core.validation.findings import Fault, Place
-from kfdet.schema.dataset import Split
+from kfdet.schema.dataset import Compression, Split
 
 _UNEVEN_FACTOR = 4
 _UNEVEN_BYTES = 16 * 2**20
@@ -23,12 +23,15 @@ class FileFacts:
     Attributes:
         name: Its location.
         sha256: Of its bytes; empty when it can't be read.
+        excluded: Indices of the records in quarantine that were met, ascending.
     """
 
     split: Split
     name: str
     size_bytes: int
     sha256: str
+    compression: Compression = "none"
+    excluded: tuple[int, ...] = ()
 
 
 def file_faults(files: Sequence[FileFacts]) -> Iterator[tuple[Place, Fault]]:
