@@ -6,7 +6,7 @@ WORKERS ?= 2
 SHELL_SCRIPTS := .ci/run $(wildcard containers/*.sh scripts/*.sh scripts/kind/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-containers images check generate clean
+.PHONY: help setup demo test test-slow test-containers images kind-up kind-test kind-down check generate clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,15 @@ images: setup ## build the images of containers/Dockerfile
 
 test-containers: setup ## build the images and run the pipeline in them; needs root on Debian
 	$(BIN)/python -m pytest -m containers tests/containers
+
+kind-up: setup ## a kind cluster with Kubeflow Pipelines and the images; needs Docker and the internet
+	@bash scripts/kind/up.sh
+
+kind-test: setup ## submit the demo to it and hold the outcome against what it must be
+	@bash scripts/kind/test.sh
+
+kind-down: ## remove it
+	@bash scripts/kind/down.sh
 
 check: setup ## format, lint, types, layers, Dockerfile, shell scripts and generated files
 	$(BIN)/ruff format --check .

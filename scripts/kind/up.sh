@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# A kind cluster with Kubeflow Pipelines and the images; what is there already stays.
+# KIND_CONFIG names another configuration of the cluster: scripts/kind/cluster-gpu.yaml.
+set -euo pipefail
+VERB="up"
+# shellcheck source=scripts/kind/common.sh
+. "$(dirname "$0")/common.sh"
+need_tools
+
+if have_cluster; then
+  say "the cluster $CLUSTER is there already"
+  kind export kubeconfig --name "$CLUSTER"
+else
+  say "the cluster $CLUSTER"
+  if ! kind create cluster --name "$CLUSTER" --config "${KIND_CONFIG:-scripts/kind/cluster.yaml}" --wait 5m; then
+    kind delete cluster --name "$CLUSTER"
+    fail "kind could not make the cluster; nothing of it was left"
+  fi
+fi
+
+say "Kubeflow Pipelines $KFP_VERSION"
+kubectl apply --kustomize scripts/kind/kfp/cluster
+kubectl wait --for condition=established --timeout=2m crd/applications.app.k8s.io crd/workflows.argoproj.io
+kubectl apply --kustomize scripts/kind/kfp/pipelines
+say "waiting for its deployments: 10 minutes the first time"
+if ! kubectl wait --namespace "$NAMESPACE" --for condition=available --timeout=20m deployment --all; then
+  kubectl get pods --namespace "$NAMESPACE" >&2
+  fail "Kubeflow Pipelines did not come up; make kind-up again waits on"
+fi
+
+load_images
+say "ready: make kind-test, or kubectl --kubeconfig .kind/kubeconfig -n $NAMESPACE port-forward svc/ml-pipeline-ui 8080:80"
