@@ -5,17 +5,21 @@ import json
 import shutil
 
 import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
 from kfp_api.payloads import MAX_PARAMETER_BYTES, check_parameters, checked_pipeline
 from kfp_api.workflow import nodes
 from test_submit import configuration
 
 from kfdet.cli.cluster.package import build_package, find_data_digest
 from kfdet.errors import ConfigError
-from kfdet.schema.run_config import RunConfig
+from kfdet.schema.run_config import EvaluationConfig, RunConfig
 
 SHARDS = 2000
 # Argo keeps a workflow in one object of at most 1 MiB, its nodes compressed.
 MAX_WORKFLOW_BYTES = 1 << 20
+# Linux's limit on one argument of a command, MAX_ARG_STRLEN.
+MAX_ARGUMENT_BYTES = 1 << 17
 
 
 def run_on(folder, **changes):
@@ -65,7 +69,12 @@ def test_two_thousand_shards_are_sent_as_one_pattern_and_one_digest(folder, tmp_
     )
 
 
-@pytest.mark.parametrize("shards", [2, 100, 1000])
+def most_shards():
+    field = EvaluationConfig.model_fields["shards"]
+    return next(limit.le for limit in field.metadata if hasattr(limit, "le"))
+
+
+@pytest.mark.parametrize("shards", [2, most_shards()])
 def test_the_workflow_has_room_for_its_evaluation_tasks(folder, shards):
     config = run_on(folder, evaluation={"shards": shards})
     package = build_package(config, name="run", data_digest="ab" * 32)
@@ -80,6 +89,44 @@ def test_the_workflow_has_room_for_its_evaluation_tasks(folder, shards):
         node["pod-spec-patch"] = json.dumps([executor, package.parameters, node["task_id"]])
     compressed = len(gzip.compress(json.dumps(status).encode())) * 4 // 3
     assert specification + compressed < MAX_WORKFLOW_BYTES * 3 / 4, (specification, compressed)
+
+
+def test_what_merge_is_handed_fits_on_a_command_line():
+    """The driver hands over an artifact for every evaluation task, as one argument, in JSON."""
+    identity = "00000000-0000-0000-0000-000000000000"
+    store = {
+        "Provider": "minio",
+        "Params": {
+            "accessKeyKey": "accesskey", "disableSSL": "true", "fromEnv": "false",
+            "endpoint": "minio-service.kubeflow:9000", "region": "minio",
+            "secretKeyKey": "secretkey", "secretName": "mlpipeline-minio-artifact",
+        },
+    }  # fmt: skip
+    message = pipeline_spec_pb2.ExecutorInput()
+    for _ in range(most_shards()):
+        artifact = message.inputs.artifacts["shards"].artifacts.add(
+            name="detections",
+            uri=f"gs://{'b' * 63}/v2/artifacts/detection-training/{identity}/evaluate/{identity}"
+            "/detections",
+        )
+        artifact.type.schema_title = "system.Artifact"
+        artifact.metadata.update(
+            {"display_name": "detections", "store_session_info": json.dumps(store)}
+        )
+    written = json.dumps(json_format.MessageToDict(message))
+    assert len(written) < MAX_ARGUMENT_BYTES * 3 / 4
+
+
+def test_what_a_driver_is_handed_fits_on_a_command_line(folder):
+    package = build_package(run_on(folder), name="run", data_digest="ab" * 32)
+    spec = package.spec["pipeline_spec"]
+    platform = package.spec["platform_spec"]["platforms"]["kubernetes"]
+    handed = [
+        *spec["components"].values(), spec["root"], package.parameters,
+        *spec["deploymentSpec"]["executors"].values(),
+        *platform["deploymentSpec"]["executors"].values(),
+    ]  # fmt: skip
+    assert max(len(json.dumps(one)) for one in handed) < MAX_ARGUMENT_BYTES / 4
 
 
 def test_shards_named_one_by_one_are_refused_with_the_way_out(folder):

@@ -195,7 +195,8 @@ class TrainingConfig(Schema):
 
 
 class EvaluationConfig(Schema):
-    shards: Annotated[int, Field(ge=1, le=1000)] = Field(
+    # All their results go to one task on its command line, of which Linux takes 128 KiB.
+    shards: Annotated[int, Field(ge=1, le=100)] = Field(
         default=2, description="evaluation tasks that share the test split"
     )
     batch_size: PositiveInt = Field(default=8, description="images a step of inference")
