@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from kfdet.core.tfrecord import (
     Frame,
     FrameFault,
+    _headers_in,
     encode_record,
     frame_spans,
+    length_at,
     masked_crc32c,
     read_frames,
 )
@@ -95,7 +99,8 @@ def test_a_length_beyond_the_end_does_not_hide_the_records_inside_it():
 
 
 def test_a_scan_finds_a_record_across_the_borders_of_its_blocks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kfdet.core.tfrecord._SCAN_BYTES", 7)
+    monkeypatch.setattr("kfdet.core.tfrecord._FIRST_SCAN_BYTES", 3)
+    monkeypatch.setattr("kfdet.core.tfrecord._MOST_SCAN_BYTES", 7)
     data = b"x" * 23 + encode_record(b"found") + encode_record(b"too")
     assert frames(data) == [b"found", b"too"]
 
@@ -105,3 +110,60 @@ def test_reading_begins_at_any_frame():
     (item,) = read_frames(data, begin=19)
     assert isinstance(item, Frame)
     assert (item.payload, item.offset) == (b"two", 19)
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.binary(max_size=30))
+def test_the_search_knows_the_same_headers_as_the_reader(lengths: list[int], between: bytes):
+    data, expected = b"", []
+    for length in lengths:
+        data += between
+        expected.append(len(data))
+        data += header(length)
+    found = _headers_in(data, limit=2**41).tolist()
+    assert set(expected) <= set(found)
+    assert all(length_at(data, offset) is not None for offset in found)
+
+
+def header(length: int) -> bytes:
+    packed = struct.pack("<Q", length)
+    return packed + struct.pack("<I", masked_crc32c(packed))
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1, 2**31, 10**6])
+def test_an_absurd_length_is_a_cut_record(length: int):
+    data = encode_record(b"one") + header(length) + encode_record(b"two")
+    assert frames(data) == [b"one", b"two"]
+    (fault,) = faults(data)
+    assert fault.kind == "truncated"
+    assert f"{length + 16}, as its length says" in fault.expected
+
+
+# Every header says that its record reaches to the end; no record's checksum is right.
+NESTED = b"".join(header(12 * below) for below in range(60_000, 0, -1)) + bytes(40)
+# The same with a whole record after each, so that reading is always resumed.
+LADDER = b"".join(header(28 * below + 12) + encode_record(b"") for below in range(20_000, 0, -1))
+HOSTILE = {
+    "zeros": bytes(3 << 20),
+    "nested": NESTED,
+    "ladder": LADDER,
+    "one byte between records": (b"\7" + encode_record(b"x")) * 30_000,
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_bytes_made_to_be_searched_for_ever_cost_a_few_passes(
+    case: str, monkeypatch: pytest.MonkeyPatch
+):
+    data, checksummed = HOSTILE[case], 0
+
+    def counting(part: bytes) -> int:
+        nonlocal checksummed
+        checksummed += len(part)
+        return masked_crc32c(part)
+
+    monkeypatch.setattr("kfdet.core.tfrecord.masked_crc32c", counting)
+    found = list(read_frames(data))
+    assert 1 <= sum(isinstance(item, FrameFault) for item in found) <= 10_001
+    assert checksummed <= 12 * len(data)
+    assert isinstance(found[-1], FrameFault)
+    assert found[-1].resumes_at is None
