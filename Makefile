@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+FUZZ_S ?= 20
 SHELL_SCRIPTS := .ci/run $(wildcard containers/*.sh scripts/*.sh scripts/kind/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-containers images kind-up kind-test kind-down check generate clean
+.PHONY: help setup demo test fuzz test-slow test-containers images kind-up kind-test kind-down check generate clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +25,11 @@ demo: setup ## from nothing to a published detector of shapes, in minutes
 
 test: setup ## the tests, in under 20 minutes on 2 cores
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not containers"
+
+fuzz: setup ## fuzz the readers of records and images, FUZZ_S seconds each
+	@for target in frames example record image shard; do \
+	  $(BIN)/python tests/fuzz/run.py $$target --seconds $(FUZZ_S) || exit 1; \
+	done
 
 test-slow: setup ## the long real runs
 	$(BIN)/python -m pytest -m slow
@@ -56,4 +62,4 @@ generate: setup ## write the generated files: compiled pipeline, tables, goldens
 	$(BIN)/python scripts/generate.py
 
 clean: ## remove what the targets made, data and runs included
-	rm -rf .venv .uv data/shapes runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv data/shapes runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
