@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kfdet.core.coco import Detections, EvaluationData, GroundTruth, Images, canonical, evaluate
 from kfdet.core.evidence import gather_evidence
-from kfdet.core.uncertainty import Subject, draw_weights, spreads, standard_errors, weighted_metric
+from kfdet.core.uncertainty import Subject, draw_halves, spreads, standard_errors
+from kfdet.core.weighted import weighted_metric
 from kfdet.schema.metrics import METRIC_NAMES
 
 LABELS = label_map("circle", "square", "triangle")
@@ -98,7 +99,7 @@ def test_a_weight_is_as_good_as_so_many_copies_of_the_image(seed, weights, metri
 def test_resamples_do_not_depend_on_their_company(seed, begin, length):
     """So that any division of them among workers gives the same bits."""
     evidence = evidence_of(random_data(seed, images=8))
-    weights = draw_weights(8, resamples=25, seed=seed)
+    weights = draw_halves(8, resamples=25, seed=seed)
     for metric in ("ap", "ap_small", "ar_10"):
         whole = weighted_metric(evidence, weights, metric=metric, class_ids=[1, 2, 3])
         part = weighted_metric(
@@ -127,9 +128,9 @@ def test_a_difference_from_oneself_has_no_spread_and_is_tighter_than_the_parts()
     )
     subject = Subject(metric="ap")
     options = {"class_ids": [1, 2, 3], "resamples": 200, "seed": 3}
-    assert spreads([subject], evidence, evidence, **options)[subject] == 0.0
-    alone = spreads([subject], evidence, **options)[subject]
-    paired = spreads([subject], evidence, worse, **options)[subject]
+    assert spreads([subject], evidence, evidence, **options)[subject].standard_error == 0.0
+    alone = spreads([subject], evidence, **options)[subject].standard_error
+    paired = spreads([subject], evidence, worse, **options)[subject].standard_error
     assert 0 < paired < alone
 
 

@@ -24,7 +24,9 @@ from kfdet.cli.output import VERDICT_EXIT_CODES
 from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
 from kfdet.cli.run_folder import RunFolder
 from kfdet.cli.run_outcome import RunProgress
-from kfdet.errors import ConfigError, KfdetError, did_you_mean
+from kfdet.core import measures
+from kfdet.core.coco import IOU_THRESHOLDS
+from kfdet.errors import KfdetError
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.report import index
 from kfdet.schema.run_config import RunConfig
@@ -61,16 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_policy(config: RunConfig) -> None:
-    """Refuses a policy about a class that does not exist before anything is spent on the run."""
-    names = [label.name for label in read_label_map(Path(config.dataset.label_map)).classes]
-    for position, rule in enumerate(config.gate.rules):
-        if rule.class_name is not None and rule.class_name not in names:
-            raise ConfigError(
-                f'no class is called "{rule.class_name}"',
-                where=f"gate.rules.{position}.class_name",
-                expected=f"one of {', '.join(names)}",
-                remedy=did_you_mean(rule.class_name, names),
-            )
+    """Refuses a policy about what there will not be, before anything is spent on the run."""
+    labels = read_label_map(Path(config.dataset.label_map))
+    measures.check_policy(
+        config.gate,
+        classes=[label.name for label in labels.classes],
+        slices=None,
+        ious=IOU_THRESHOLDS,
+        where="gate",
+    )
 
 
 def _run(

@@ -8,7 +8,8 @@ champion that was measured on other images is unknown, whatever the numbers.
 With a confidence, a rule is judged by an interval. A pass needs every interval to lie on the right
 side: to be wrong there, all rules would have to err together, so that the number of rules needs no
 correction. A fail needs only one on the wrong side, which with many rules comes about by chance: there
-Holm's correction counts them.
+Holm's correction counts them. Intervals of one model's values are made on the scale of log-odds, since
+near 0 and 1 they are lopsided; those of differences are symmetric.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from kfdet.core.evidence import Evidence
-from kfdet.core.uncertainty import Subject, spreads
-from kfdet.errors import ConfigError, did_you_mean
+from kfdet.core.measures import Reading, read, subject_in_words
+from kfdet.core.uncertainty import Spread, Subject, spreads
+from kfdet.errors import ConfigError
 from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
 from kfdet.schema.metrics import Metrics
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 
 # A sum of decimals such as 0.8 - 0.1 must not decide by its last bit.
 _SLACK = 1e-12
 _NORMAL = NormalDist()
+_TOO_FEW = "too few images have ground truth for it to say how far it would move on others."
+_NO_INTERVAL_OF_SLICES = (
+    "slices have no interval: give the rule point_estimate to judge it by the measured value."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +98,36 @@ def decide(
 
 
 def comparable(metrics: Metrics, other: Metrics) -> bool:
-    """Tells whether two models' metrics were measured on the same images."""
-    return metrics.split_digest == other.split_digest
+    """Tells whether two models' metrics were measured on the same images, for the same classes."""
+    return metrics.split_digest == other.split_digest and _classes(metrics) == _classes(other)
+
+
+def why_incomparable(metrics: Metrics, champion: Champion) -> str:
+    """Returns why a model can't be compared with a champion, as the end of a sentence; empty if it can."""
+    rival = f"the champion, {_version(champion)},"
+    mine, theirs = _classes(metrics), _classes(champion.metrics)
+    if mine != theirs:
+        lost = [name for _, name in theirs if name not in {known for _, known in mine}]
+        new = [name for _, name in mine if name not in {known for _, known in theirs}]
+        parts = [f"has {_quoted(lost)}, which this model has not"] * bool(lost)
+        parts += [f"has not {_quoted(new)}"] * bool(new)
+        words = " and ".join(parts) or "has them under other ids"
+        return f"{rival} knows other classes, so that the two can't be compared: it {words}."
+    if metrics.split_digest != champion.metrics.split_digest:
+        return (
+            f"{rival} was measured on another {metrics.split} set and not again on this one, so that "
+            "the two numbers can't be compared."
+        )
+    return ""
+
+
+def _classes(metrics: Metrics) -> list[tuple[int, str]]:
+    return [(entry.id, entry.name) for entry in metrics.classes]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(f'"{name}"' for name in names[:5]) + more
 
 
 def _verdict(results: tuple[RuleResult, ...]) -> tuple[Verdict, list[RuleResult]]:
@@ -108,9 +142,7 @@ def _verdict(results: tuple[RuleResult, ...]) -> tuple[Verdict, list[RuleResult]
 
 def _margin(result: RuleResult) -> float:
     """Returns by how much a rule is met; what can't be told comes first."""
-    if result.seen is None or result.wanted is None:
-        return -math.inf
-    return result.seen - result.wanted
+    return -math.inf if result.margin is None else result.margin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,93 +163,119 @@ class _Claim:
     wanted: float | None = None
     theirs: float | None = None
     target: str = ""
-    boxes: int | None
+    boxes: int
     compares: bool
     settled: tuple[Outcome, str] | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where high is good, -1 where low is."""
+        return _sign(self.rule)
+
+    @property
+    def bound(self) -> str:
+        return "at least" if self.sign > 0 else "at most"
+
+    def numbers(self) -> tuple[float, float]:
+        """Returns what was seen and what was wanted, of a claim that is not settled."""
+        assert self.seen is not None
+        assert self.wanted is not None
+        return self.seen, self.wanted
+
+    @property
+    def met(self) -> bool:
+        """Whether the measured value meets the claim."""
+        seen, wanted = self.numbers()
+        return self.sign * (seen - wanted) >= (-_SLACK if self.compares else 0.0)
 
     def result(self, outcome: Outcome, reason: str, **interval: float | int | None) -> RuleResult:
         return RuleResult.model_validate(
             {
-                "rule": self.words, "metric": self.rule.metric, "class_name": self.rule.class_name,
+                "rule": self.words, "metric": self.rule.metric, "at": self.rule.at,
+                "class_name": self.rule.class_name, "slice": self.rule.slice,
                 "seen": self.seen, "wanted": self.wanted, "champion": self.theirs,
                 "outcome": outcome, "reason": reason, "boxes": self.boxes, **interval,
             }
         )  # fmt: skip
 
 
+def _sign(rule: GateRule) -> int:
+    return -1 if rule.metric in LOW_IS_GOOD else 1
+
+
 def _claims(
     rule: GateRule, *, metrics: Metrics, policy: GatePolicy, champion: Champion | None
 ) -> Iterator[_Claim]:
-    subject = rule.metric + (f' of "{rule.class_name}"' if rule.class_name is not None else "")
-    seen, missing = _read(metrics, rule)
-    boxes = _boxes(metrics, rule)
+    subject = subject_in_words(rule)
+    mine = read(metrics, rule)
     unfit: tuple[Outcome, str] | None = None
-    if seen is None:
-        unfit = "fails", missing
-    elif boxes < policy.min_boxes:
+    if mine.value is None:
+        unfit = "fails", mine.missing
+    elif mine.boxes < policy.min_boxes:
         unfit = (
             "unknown",
             (
-                f"{subject} is {seen:.4f}, but rests on {boxes:,} boxes; the policy counts a value from "
-                f"{policy.min_boxes:,} on."
+                f"{subject} is {mine.value:.4f}, but rests on {mine.boxes:,} boxes; the policy counts "
+                f"a value from {policy.min_boxes:,} on."
             ),
         )
-    if rule.at_least is not None:
+    bound = "at least" if _sign(rule) > 0 else "at most"
+    if rule.threshold is not None:
         yield _Claim(
-            rule=rule, words=f"{subject} at least {rule.at_least:g}", subject=subject, seen=seen,
-            wanted=rule.at_least, target=f"{rule.at_least:g}", boxes=boxes, compares=False,
-            settled=unfit,
+            rule=rule, words=f"{subject} {bound} {rule.threshold:g}", subject=subject,
+            seen=mine.value, wanted=rule.threshold, target=f"{rule.threshold:g}",
+            boxes=mine.boxes, compares=False, settled=unfit,
         )  # fmt: skip
     if rule.champion is not None:
-        theirs, wanted, target, settled = _against(
-            rule, rule.champion, subject=subject, seen=seen, metrics=metrics, policy=policy,
-            champion=champion,
-        )  # fmt: skip
+        rival = _against(rule, mine, metrics=metrics, policy=policy, champion=champion)
         yield _Claim(
-            rule=rule, words=f"{subject} at least the champion's{_in_words(rule.champion)}",
-            subject=subject, seen=seen, wanted=None if seen is None else wanted,
-            theirs=None if seen is None else theirs, target=target, boxes=boxes, compares=True,
-            settled=unfit or settled,
+            rule=rule, words=f"{subject} {bound} the champion's{_in_words(rule)}",
+            subject=subject, seen=mine.value, wanted=rival.wanted, theirs=rival.theirs,
+            target=rival.target, boxes=mine.boxes, compares=True, settled=unfit or rival.settled,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rival:
+    """What a comparison asks for: the champion's value, the wanted one, and that in words."""
+
+    theirs: float | None = None
+    wanted: float | None = None
+    target: str = ""
+    settled: tuple[Outcome, str] | None = None
 
 
 def _against(
     rule: GateRule,
-    comparison: ChampionRule,
+    mine: Reading,
     *,
-    subject: str,
-    seen: float | None,
     metrics: Metrics,
     policy: GatePolicy,
     champion: Champion | None,
-) -> tuple[float | None, float | None, str, tuple[Outcome, str] | None]:
-    """Returns the champion's value, what is wanted, that in words, and what needs no judging."""
-    if seen is None:
-        return None, None, "", None
-    value = f"{subject} is {seen:.4f}"
+) -> _Rival:
+    if mine.value is None:
+        return _Rival()
+    value = f"{subject_in_words(rule)} is {mine.value:.4f}"
     if champion is None:
         answer = policy.no_champion or "fail"
         reason = (
             f"{value}; there is no champion to compare with, "
             f"and the policy's no_champion is {answer}."
         )
-        return None, None, "", ("holds" if answer == "pass" else "fails", reason)
-    theirs, lacking = _read(champion.metrics, rule)
+        return _Rival(settled=("holds" if answer == "pass" else "fails", reason))
+    theirs = read(champion.metrics, rule)
     if champion.metrics.checkpoint_digest == metrics.checkpoint_digest:
         reason = f"{value}; the champion, {_version(champion)}, is this very model."
-        return theirs, None, "", ("holds", reason)
-    if not comparable(metrics, champion.metrics):
-        reason = (
-            f"{value}, but the champion, {_version(champion)}, was measured on "
-            f"another {metrics.split} set, so that the two numbers can't be compared."
-        )
-        return None, None, "", ("unknown", reason)
-    if theirs is None:
-        reason = f"The champion, {_version(champion)}, can't be compared with: {lacking}"
-        return None, None, "", ("unknown", reason)
-    wanted = theirs + _offset(comparison)
-    target = f"{wanted:.4f}, which is {_version(champion)}'s {theirs:.4f}{_in_words(comparison)}"
-    return theirs, wanted, target, None
+        return _Rival(theirs=theirs.value, settled=("holds", reason))
+    apart = why_incomparable(metrics, champion)
+    if apart:
+        return _Rival(settled=("unknown", f"{value}, but {apart}"))
+    if theirs.value is None:
+        reason = f"The champion, {_version(champion)}, can't be compared with: {theirs.missing}"
+        return _Rival(settled=("unknown", reason))
+    wanted = theirs.value + _sign(rule) * _offset(rule.champion)
+    target = f"{wanted:.4f}, which is {_version(champion)}'s {theirs.value:.4f}{_in_words(rule)}"
+    return _Rival(theirs=theirs.value, wanted=wanted, target=target)
 
 
 def _judged(
@@ -228,149 +286,222 @@ def _judged(
     champion: Champion | None,
     evidence: Evidence | None,
 ) -> tuple[RuleResult, ...]:
-    open_claims = [
-        i
+    open_claims = {
+        i: claim
         for i, claim in enumerate(claims)
         if claim.settled is None and policy.confidence is not None and not claim.rule.point_estimate
-    ]
-    errors: Mapping[int, float | str] = {}
-    if open_claims:
-        errors = _standard_errors(
-            {i: claims[i] for i in open_claims},
-            metrics=metrics, policy=policy, champion=champion, evidence=evidence,
-        )  # fmt: skip
-    measured = {i: error for i, error in errors.items() if isinstance(error, float)}
-    failing = _failing(claims, measured, policy=policy)
+    }
+    found = _spreads(
+        open_claims, metrics=metrics, policy=policy, champion=champion, evidence=evidence
+    )
+    gauges = {
+        i: _Gauge.of(claims[i], spread) for i, spread in found.items() if isinstance(spread, Spread)
+    }
+    failing = _failing(gauges, policy=policy)
     results = []
     for i, claim in enumerate(claims):
-        error = errors.get(i)
+        reason = found.get(i)
         if claim.settled is not None:
             results.append(claim.result(*claim.settled))
-        elif isinstance(error, float):
+        elif i in gauges:
             results.append(
                 _by_interval(
-                    claim, error, fails=i in failing, rules=len(measured), images=metrics.images,
+                    gauges[i], fails=i in failing, rules=len(gauges), images=metrics.images,
                     policy=policy,
                 )
             )  # fmt: skip
-        elif isinstance(error, str):
-            results.append(claim.result("unknown", error))
+        elif isinstance(reason, str):
+            results.append(claim.result("unknown", reason))
         else:
             results.append(_by_value(claim))
     return tuple(results)
 
 
 def _by_value(claim: _Claim) -> RuleResult:
-    seen, wanted = _numbers(claim)
-    met = seen >= wanted - (_SLACK if claim.compares else 0.0)
-    short = f"{wanted - seen:.4f} short of {claim.target}."
+    seen, wanted = claim.numbers()
+    gap = f"{abs(wanted - seen):.4f} {'short of' if claim.sign > 0 else 'above'} {claim.target}."
     if claim.compares:
-        reason = f"and reaches {claim.target}." if met else f"and is {short}"
-        reason = f"{claim.subject} is {seen:.4f} {reason}"
+        reason = f"and {'reaches' if claim.sign > 0 else 'stays within'} {claim.target}."
+        reason = f"{claim.subject} is {seen:.4f} {reason if claim.met else f'and is {gap}'}"
     else:
-        reason = f"{claim.subject} is {seen:.4f}, {f'at least {claim.target}.' if met else short}"
-    return claim.result("holds" if met else "fails", reason)
+        reason = f"{claim.subject} is {seen:.4f}, "
+        reason += f"{claim.bound} {claim.target}." if claim.met else gap
+    return claim.result("holds" if claim.met else "fails", reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gauge:
+    """A claim on the scale on which its interval is symmetric: log-odds, or the difference itself.
+
+    Attributes:
+        estimate: The value without what few images add to it; of a comparison the difference.
+        error: Its standard error.
+        place: The estimate on the scale.
+        width: The standard error on the scale.
+        steps: How many widths the estimate lies on the good side of what is wanted.
+    """
+
+    claim: _Claim
+    estimate: float
+    error: float
+    place: float
+    width: float
+    steps: float
+
+    @staticmethod
+    def of(claim: _Claim, spread: Spread) -> _Gauge:
+        seen, wanted = claim.numbers()
+        # Where every half answers alike, as when nothing was missed, there is still the chance of
+        # an error that this many boxes have not shown.
+        error = max(spread.standard_error, 1 / max(claim.boxes, 1))
+        if claim.compares:
+            assert claim.theirs is not None
+            steps = claim.sign * (seen - wanted) / error
+            place = seen - claim.theirs
+            return _Gauge(
+                claim=claim, estimate=place, error=error, place=place, width=error, steps=steps
+            )
+        edge = min(0.25, 0.5 / max(claim.boxes, 1))
+        estimate = min(max(seen - spread.excess, edge), 1 - edge)
+        place, width = _log_odds(estimate), error / (estimate * (1 - estimate))
+        steps = claim.sign * (place - _log_odds(wanted)) / width
+        return _Gauge(
+            claim=claim, estimate=estimate, error=error, place=place, width=width, steps=steps
+        )
+
+    def margins(self, steps: float) -> tuple[float, float]:
+        """Returns the interval of the margin over what is wanted, so many widths to either side."""
+        seen, wanted = self.claim.numbers()
+        low, high = self.place - steps * self.width, self.place + steps * self.width
+        if self.claim.compares:
+            shift = seen - wanted - self.place
+            low, high = low + shift, high + shift
+        else:
+            low, high = _share(low) - wanted, _share(high) - wanted
+        return (low, high) if self.claim.sign > 0 else (-high, -low)
+
+    @property
+    def chance(self) -> float:
+        """How likely so low a value were if what is wanted were true; 1 where it was measured."""
+        return 1.0 if self.claim.met else _NORMAL.cdf(self.steps)
+
+
+def _log_odds(share: float) -> float:
+    if share in (0.0, 1.0):
+        return math.copysign(math.inf, share - 0.5)
+    return math.log(share / (1 - share))
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
 def _by_interval(
-    claim: _Claim, error: float, *, fails: bool, rules: int, images: int, policy: GatePolicy
+    gauge: _Gauge, *, fails: bool, rules: int, images: int, policy: GatePolicy
 ) -> RuleResult:
-    seen, wanted = _numbers(claim)
-    margin = seen - wanted
-    half = _quantile(policy) * error
-    low, high = margin - half, margin + half
+    claim = gauge.claim
+    seen, _ = claim.numbers()
+    low, high = gauge.margins(_quantile(policy))
     interval: dict[str, float | int | None] = {
-        "standard_error": error, "margin_low": low, "margin_high": high,
+        "estimate": gauge.estimate, "standard_error": gauge.error,
+        "margin_low": low, "margin_high": high,
     }  # fmt: skip
     seen_words = (
         f"{claim.subject} is {seen:.4f}, and with {policy.confidence:g} confidence its margin over "
         f"{claim.target} lies between {low:+.4f} and {high:+.4f}"
     )
-    if low >= -_SLACK:
+    if claim.met and gauge.steps >= _quantile(policy) - _SLACK:
         return claim.result("holds", f"{seen_words}.", **interval)
     if fails:
         return claim.result("fails", f"{seen_words}.", **interval)
-    more = _more_images(margin, error, rules=rules, images=images, policy=policy)
+    more = _more_images(gauge, rules=rules, images=images, policy=policy)
     remedy = (
-        "no number of images settles a margin of zero."
+        "the margin is too near to zero to say how many more images would settle it."
         if more is None
         else f"about {more:,} more images of the same kind would settle it, if the value stays."
     )
     return claim.result("unknown", f"{seen_words}: {remedy}", **interval, more_images=more)
 
 
-def _more_images(
-    margin: float, error: float, *, rules: int, images: int, policy: GatePolicy
-) -> int | None:
+def _more_images(gauge: _Gauge, *, rules: int, images: int, policy: GatePolicy) -> int | None:
     """Returns how many more images make the interval end at the wanted value.
 
     Standard errors fall with the square root of the number of images.
     """
-    if abs(margin) <= _SLACK:
+    if (
+        abs(gauge.steps) <= _SLACK
+        or math.isinf(gauge.steps)
+        or (gauge.steps > 0) != gauge.claim.met
+    ):
         return None
-    strict = _quantile(policy) if margin > 0 else -_NORMAL.inv_cdf(_one_sided(policy) / rules)
-    return max(1, math.ceil(images * ((strict * error / margin) ** 2 - 1)))
+    strict = _quantile(policy) if gauge.steps > 0 else -_NORMAL.inv_cdf(_one_sided(policy) / rules)
+    return max(1, math.ceil(images * ((strict / gauge.steps) ** 2 - 1)))
 
 
-def _failing(
-    claims: Sequence[_Claim], errors: Mapping[int, float], *, policy: GatePolicy
-) -> set[int]:
+def _failing(gauges: Mapping[int, _Gauge], *, policy: GatePolicy) -> set[int]:
     """Returns the claims that are refuted, by Holm's procedure over all that are judged so.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
     """
-    chances = []
-    for i, error in errors.items():
-        seen, wanted = _numbers(claims[i])
-        chances.append((_NORMAL.cdf((seen - wanted) / error), i))
+    chances = sorted((gauge.chance, i) for i, gauge in gauges.items())
     refuted: set[int] = set()
-    for place, (chance, i) in enumerate(sorted(chances)):
+    for place, (chance, i) in enumerate(chances):
         if chance > _one_sided(policy) / (len(chances) - place):
             break
         refuted.add(i)
     return refuted
 
 
-def _standard_errors(
+def _spreads(
     claims: Mapping[int, _Claim],
     *,
     metrics: Metrics,
     policy: GatePolicy,
     champion: Champion | None,
     evidence: Evidence | None,
-) -> dict[int, float | str]:
-    """Returns the standard error of each claim's margin, or the sentence that says why there is none."""
-    class_ids = [entry.id for entry in metrics.classes]
-    answer: dict[int, float | str] = {}
+) -> dict[int, Spread | str]:
+    """Returns the spread of each claim's value, or the sentence that says why there is none."""
+    answer: dict[int, Spread | str] = {}
     for compares in (False, True):
         mine = {i: claim for i, claim in claims.items() if claim.compares == compares}
-        rival = champion.evidence if compares and champion else None
-        lacking = _lacking(metrics, champion if compares else None, evidence)
+        rival = champion if compares else None
+        lacking = _lacking(rival, evidence)
         if lacking or evidence is None:
-            answer |= {
-                i: f"{claim.subject} is {claim.seen:.4f}, but {lacking}"
-                for i, claim in mine.items()
-            }
+            found: dict[int, Spread | str] = dict.fromkeys(mine, lacking)
         elif mine:
-            subjects = {i: _subject(claim.rule, metrics) for i, claim in mine.items()}
-            found = spreads(
-                list(subjects.values()), evidence, rival, class_ids=class_ids,
-                resamples=policy.resamples, seed=policy.seed,
-            )  # fmt: skip
-            for i, claim in mine.items():
-                error = found[subjects[i]]
-                # Where every resample answers alike, as when nothing was missed, there is still
-                # the chance of an error that this many boxes have not shown.
-                answer[i] = (
-                    f"{claim.subject} is {claim.seen:.4f}, but too few images have ground truth for "
-                    "it to say how far it would move on others."
-                    if error is None
-                    else max(error, 1 / max(claim.boxes or 0, 1))
-                )
+            found = _drawn(mine, evidence, rival, metrics=metrics, policy=policy)
+        else:
+            found = {}
+        for i, spread in found.items():
+            if isinstance(spread, str):
+                spread = f"{claims[i].subject} is {claims[i].seen:.4f}, but {spread}"
+            answer[i] = spread
     return answer
 
 
-def _lacking(metrics: Metrics, champion: Champion | None, evidence: Evidence | None) -> str:
+def _drawn(
+    claims: Mapping[int, _Claim],
+    evidence: Evidence,
+    rival: Champion | None,
+    *,
+    metrics: Metrics,
+    policy: GatePolicy,
+) -> dict[int, Spread | str]:
+    subjects = {
+        i: _subject(claim.rule, metrics) for i, claim in claims.items() if claim.rule.slice is None
+    }
+    found = spreads(
+        list(dict.fromkeys(subjects.values())), evidence, rival.evidence if rival else None,
+        class_ids=[entry.id for entry in metrics.classes], resamples=policy.resamples,
+        seed=policy.seed,
+    )  # fmt: skip
+    answer: dict[int, Spread | str] = dict.fromkeys(claims, _NO_INTERVAL_OF_SLICES)
+    for i, subject in subjects.items():
+        answer[i] = found[subject] or _TOO_FEW
+    return answer
+
+
+def _lacking(champion: Champion | None, evidence: Evidence | None) -> str:
     """Returns why intervals can't be told; empty when they can."""
     if evidence is None:
         return (
@@ -384,23 +515,14 @@ def _lacking(metrics: Metrics, champion: Champion | None, evidence: Evidence | N
             f"the champion, {_version(champion)}, was published without its evidence: the interval "
             "of the difference can't be told. Ask for its point_estimate, or publish it again."
         )
-    if champion.evidence.images != evidence.images or (
-        [(entry.id, entry.name) for entry in champion.metrics.classes]
-        != [(entry.id, entry.name) for entry in metrics.classes]
-    ):
-        return f"the champion, {_version(champion)}, was measured on other images or classes."
+    if champion.evidence.images != evidence.images:
+        return f"the champion, {_version(champion)}, was measured on other images."
     return ""
 
 
 def _subject(rule: GateRule, metrics: Metrics) -> Subject:
     entry = metrics.of_class(rule.class_name) if rule.class_name is not None else None
-    return Subject(metric=rule.metric, class_id=entry.id if entry else None)
-
-
-def _numbers(claim: _Claim) -> tuple[float, float]:
-    assert claim.seen is not None
-    assert claim.wanted is not None
-    return claim.seen, claim.wanted
+    return Subject(metric=rule.metric, at=rule.at, class_id=entry.id if entry else None)
 
 
 def _one_sided(policy: GatePolicy) -> float:
@@ -412,43 +534,16 @@ def _quantile(policy: GatePolicy) -> float:
     return -_NORMAL.inv_cdf(_one_sided(policy))
 
 
-def _boxes(metrics: Metrics, rule: GateRule) -> int:
-    if rule.class_name is None:
-        return metrics.boxes
-    entry = metrics.of_class(rule.class_name)
-    return entry.boxes if entry else 0
-
-
-def _read(metrics: Metrics, rule: GateRule) -> tuple[float | None, str]:
-    """Returns the value of a rule's metric, or None and the sentence that says why it is missing."""
-    statistics = metrics.overall
-    if rule.class_name is not None:
-        entry = metrics.of_class(rule.class_name)
-        if entry is None:
-            names = [known.name for known in metrics.classes]
-            hint = did_you_mean(rule.class_name, names) or f"Known classes: {', '.join(names)}."
-            return None, f'The metrics have no class "{rule.class_name}". {hint}'
-        statistics = entry.metrics
-    value = statistics.value(rule.metric)
-    place = f'of "{rule.class_name}"' if rule.class_name is not None else "over all classes"
-    if value is None:
-        return None, (
-            f"{rule.metric} {place} is undefined: the {metrics.split} set has no ground truth for it."
-        )
-    if not math.isfinite(value):
-        return None, f"{rule.metric} {place} is {value}, which is no number."
-    return value, ""
-
-
-def _offset(comparison: ChampionRule) -> float:
+def _offset(comparison: ChampionRule | None) -> float:
+    assert comparison is not None
     if comparison.min_gain is not None:
         return comparison.min_gain
     assert comparison.max_drop is not None
     return -comparison.max_drop
 
 
-def _in_words(comparison: ChampionRule) -> str:
-    offset = _offset(comparison)
+def _in_words(rule: GateRule) -> str:
+    offset = _sign(rule) * _offset(rule.champion)
     return f" {'plus' if offset > 0 else 'minus'} {abs(offset):g}" if offset else ""
 
 

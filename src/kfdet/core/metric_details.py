@@ -10,7 +10,7 @@ from kfdet.core.coco import IOU_THRESHOLDS, RECALL_POINTS, Bool, Evaluation, Flo
 from kfdet.core.diagnosis import Diagnosis
 from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, Reliability, ScoreCurve
 from kfdet.core.evidence import Evidence
-from kfdet.core.uncertainty import mean_over_classes, weighted_metric
+from kfdet.core.weighted import mean_over_classes, weighted_metric
 from kfdet.schema.metrics import (
     ApAtIou,
     Calibration,

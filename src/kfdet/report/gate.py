@@ -63,11 +63,7 @@ def gate_page(
 
 def _tiles(decision: Decision) -> list[Tile]:
     outcomes = [rule.outcome for rule in decision.rules]
-    margins = [
-        rule.seen - rule.wanted
-        for rule in decision.rules
-        if rule.seen is not None and rule.wanted is not None
-    ]
+    margins = [rule.margin for rule in decision.rules if rule.margin is not None]
     tiles = [
         Tile(label="Rules that hold", value=f"{outcomes.count('holds')} of {len(outcomes)}"),
         Tile(
@@ -109,7 +105,7 @@ def _rules(decision: Decision) -> Section:
             rule.rule,
             rule.seen,
             rule.wanted,
-            _margin(rule),
+            difference(rule.margin, digits=4),
             rule.champion,
             rule.boxes,
         ]
@@ -140,12 +136,6 @@ def _interval(rule: RuleResult) -> str | None:
         return None
     low, high = (difference(side, digits=4) for side in (rule.margin_low, rule.margin_high))
     return f"{low} to {high}"
-
-
-def _margin(rule: RuleResult) -> str:
-    if rule.seen is None or rule.wanted is None:
-        return difference(None)
-    return difference(rule.seen - rule.wanted, digits=4)
 
 
 def _comparison(metrics: Metrics, champion: Champion | None) -> Section:

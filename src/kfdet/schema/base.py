@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -74,7 +75,7 @@ def parse(
     except ValidationError as failure:
         lines = [
             (locate(fault["loc"]) if locate else "") + _explain(model, fault)
-            for fault in failure.errors()
+            for fault in _told(failure.errors())
         ]
         if len(lines) == 1:
             raise error(lines[0], where=where) from None
@@ -94,6 +95,20 @@ def parse_json(
     return parse(model, data, where=where, error=error)
 
 
+def _told(faults: Sequence[Any]) -> list[Any]:
+    """Leaves out that a list is too short where it is so for the faults of its items."""
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(
+            len(other["loc"]) > len(fault["loc"])
+            and other["loc"][: len(fault["loc"])] == fault["loc"]
+            for other in faults
+        )
+    ]
+
+
 def _explain(model: type[BaseModel], fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"]) or "the document"
     if fault["type"] == "extra_forbidden":
@@ -105,6 +120,9 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
     if fault["type"] == "missing":
         return f'"{path}" is missing and has no default'
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+        message = ". ".join(filter(None, (message, did_you_mean(str(fault["input"]), known))))
     shown = repr(fault["input"])
     return f'"{path}": {message}; got {shown if len(shown) <= 80 else shown[:77] + "..."}'
 

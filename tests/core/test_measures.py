@@ -1,0 +1,199 @@
+"""What the gate reads off metrics.json, and what it refuses before training."""
+
+import re
+
+import numpy as np
+import pytest
+from evaluation_cases import digest, label_map, metrics, random_data, shard_result, statistics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kfdet.core.coco import IOU_THRESHOLDS, canonical, evaluate, metrics_document
+from kfdet.core.diagnosis import diagnose
+from kfdet.core.evidence import gather_evidence
+from kfdet.core.measures import check_policy, read, subject_in_words
+from kfdet.core.metric_details import metric_details
+from kfdet.core.weighted import weighted_ap_at_iou, weighted_at_score
+from kfdet.errors import ConfigError
+from kfdet.schema.base import parse
+from kfdet.schema.run_config import (
+    LOW_IS_GOOD,
+    METRICS_AT,
+    POLICY_METRICS,
+    GatePolicy,
+    GateRule,
+    SliceName,
+)
+
+LABELS = label_map("circle", "square", "triangle")
+SLICES = [
+    SliceName(by="box_size", name="below 16 px"),
+    SliceName(by="objects_in_image", name="2 to 4"),
+    SliceName(by="weather", name="rain"),
+]
+
+
+def measured(seed, *, images=12, ties=True):
+    data = canonical(random_data(seed, images=images, ties=ties))
+    evidence = gather_evidence(data, label_map=LABELS)
+    evaluation = evaluate(data, label_map=LABELS, depth="errors")
+    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
+    document = metrics_document(
+        evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
+        details=metric_details(diagnosis, evaluation, evidence),
+    )  # fmt: skip
+    return document, evidence
+
+
+def rule(metric="ap", **more):
+    bound = "at_most" if metric in LOW_IS_GOOD else "at_least"
+    at = {"at": 0.5} if metric in METRICS_AT else {}
+    return GateRule.model_validate({"metric": metric, bound: 0.5} | at | more)
+
+
+DOCUMENT, _ = measured(1, images=40)
+
+
+@pytest.mark.parametrize("metric", POLICY_METRICS)
+def test_every_metric_of_a_policy_is_in_the_metrics(metric):
+    found = read(DOCUMENT, rule(metric))
+    assert found.missing == ""
+    assert 0 <= found.value <= 1
+    assert found.boxes == DOCUMENT.boxes
+    if metric != "calibration_error":
+        circle = read(DOCUMENT, rule(metric, class_name="circle"))
+        assert circle.missing == ""
+        assert circle.boxes == DOCUMENT.of_class("circle").boxes
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    ties=st.booleans(),
+    at=st.integers(0, 100),
+    metric=st.sampled_from(
+        ["precision", "recall", "f1", "precision_at_recall", "recall_at_precision",
+         "calibration_error"]
+    ),
+    name=st.sampled_from([None, "circle", "triangle"]),
+)  # fmt: skip
+def test_with_weights_of_one_the_evidence_gives_what_the_metrics_say(seed, ties, at, metric, name):
+    document, evidence = measured(seed, images=8, ties=ties)
+    more = {"at": at / 100} if metric in METRICS_AT else {}
+    name = None if metric == "calibration_error" else name
+    ids = [1, 2, 3] if name is None else [{"circle": 1, "triangle": 3}[name]]
+    expected = read(document, rule(metric, class_name=name, **more)).value
+    ones = np.ones((evidence.images, 1))
+    found = weighted_at_score(evidence, ones, metric=metric, at=more.get("at"), class_ids=ids)
+    np.testing.assert_allclose(found, [np.nan if expected is None else expected], atol=1e-9)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), t=st.integers(0, 9))
+def test_ap_at_an_iou_is_that_of_the_metrics(seed, t):
+    document, evidence = measured(seed, images=8)
+    iou = round(IOU_THRESHOLDS[t], 2)
+    found = weighted_ap_at_iou(
+        evidence, np.ones((evidence.images, 1)), iou=iou, class_ids=[1, 2, 3]
+    )[:, 0]
+    for k, name in enumerate(("circle", "square", "triangle")):
+        expected = read(document, rule("ap_at_iou", at=iou, class_name=name)).value
+        np.testing.assert_allclose(found[k], np.nan if expected is None else expected, atol=1e-9)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), begin=st.integers(0, 190), length=st.integers(1, 60))
+def test_columns_do_not_depend_on_their_company(seed, begin, length):
+    _, evidence = measured(seed, images=8)
+    weights = np.random.default_rng(seed).integers(0, 3, (8, 200)).astype(np.float64)
+    for metric, at in (("f1", None), ("precision_at_recall", 0.4), ("calibration_error", None)):
+        whole = weighted_at_score(evidence, weights, metric=metric, at=at, class_ids=[1, 2])
+        part = weighted_at_score(
+            evidence, weights[:, begin : begin + length], metric=metric, at=at, class_ids=[1, 2]
+        )
+        np.testing.assert_array_equal(part, whole[begin : begin + length])
+
+
+def test_a_slice_is_read_by_its_name():
+    part = next(part for part in DOCUMENT.details.slices if part.boxes)
+    where = {"by": part.by, "name": part.name}
+    found = read(DOCUMENT, rule("recall", slice=where))
+    assert (found.value, found.boxes) == (part.recall, part.boxes)
+    lost = read(DOCUMENT, rule("recall", slice={"by": "box_siz", "name": "x"}))
+    assert lost.value is None
+    assert 'Did you mean "box_size"?' in lost.missing
+
+
+def test_metrics_of_old_have_no_details_and_say_so():
+    found = read(metrics(statistics(0.5)), rule("f1"))
+    assert found.value is None
+    assert "Run merge or metrics again" in found.missing
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (rule("ap50", class_name="circle"), 'ap50 of "circle"'),
+        (rule("precision_at_recall", at=0.9), "precision at recall 0.9"),
+        (rule("ap_at_iou", at=0.6, class_name="a"), 'ap at IoU 0.6 of "a"'),
+        (rule("ap", slice=SLICES[2].model_dump()), 'ap where weather is "rain"'),
+    ],
+)
+def test_what_a_rule_reads_is_said_in_words(entry, words):
+    assert subject_in_words(entry) == words
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"metric": "ap_samll", "at_least": 0.5}, 'Did you mean "ap_small"?; got'),
+        ({"metric": "precision_at_recall", "at_least": 0.5}, "needs `at`: the recall"),
+        ({"metric": "precision_at_recall", "at": 0.905, "at_least": 0.5}, "no multiple of 0.01"),
+        ({"metric": "ap", "at": 0.5, "at_least": 0.5}, "leave `at` out"),
+        ({"metric": "ap", "at_most": 0.5}, "say at_least"),
+        ({"metric": "calibration_error", "at_least": 0.5}, "say at_most"),
+        ({"metric": "ap_small", "at_least": 0.5, "slice": SLICES[0].model_dump()}, "it has ap,"),
+        (
+            {"metric": "ap", "at_least": 0.5, "class_name": "a", "slice": SLICES[0].model_dump()},
+            "class_name or slice",
+        ),
+        ({"metric": "ap"}, "needs at_least, champion, or both"),
+    ],
+)
+def test_a_rule_that_no_metrics_could_answer_is_refused_when_it_is_read(entry, words):
+    with pytest.raises(ConfigError, match=re.escape(words)) as failure:
+        parse(GatePolicy, {"rules": [entry]}, where="gate")
+    assert "faults" not in failure.value.what
+
+
+def refuse(*entries, slices=SLICES):
+    check_policy(
+        GatePolicy.model_validate({"rules": entries}), classes=["circle", "square"], slices=slices,
+        ious=(0.5, 0.75), where="gate",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (rule(class_name="cirle"), 'no class is called "cirle"'),
+        (rule(slice={"by": "whether", "name": "rain"}), 'Did you mean "weather"?'),
+        (rule(slice={"by": "weather", "name": "rian"}), 'Did you mean "rain"?'),
+        (rule("ap_at_iou", at=0.6), "expected one of 0.5, 0.75"),
+    ],
+)
+def test_a_policy_about_what_there_will_not_be_is_refused_beforehand(entry, words):
+    with pytest.raises(ConfigError, match=re.escape(words)) as failure:
+        refuse(rule(), entry)
+    assert failure.value.where == "gate.rules.1"
+    with pytest.raises(ConfigError, match=r"2 rules"):
+        refuse(entry, entry)
+
+
+def test_a_policy_about_what_there_will_be_is_let_through():
+    refuse(
+        rule(class_name="square"),
+        *(rule(slice=part.model_dump()) for part in SLICES),
+        rule("ap_at_iou", at=0.75),
+    )
+    refuse(rule(slice={"by": "anything", "name": "at all"}), slices=None)
