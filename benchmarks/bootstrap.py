@@ -1,4 +1,4 @@
-"""CPU time of a paired bootstrap of the difference in AP of two models, on a set of COCO's size.
+"""CPU time of the paired resampling of the difference in AP of two models, on a set of COCO's size.
 
     python benchmarks/bootstrap.py [--images 5000] [--detections 500000] [--resamples 1000]
 
@@ -72,7 +72,7 @@ def main() -> None:
         "detections": arguments.detections,
         "classes": CLASSES,
         "resamples": arguments.resamples,
-        "standard_error_of_the_difference": found,
+        "standard_error_of_the_difference": found.standard_error if found else None,
         "matching_cpu_s": round(matched - begun, 2),
         "bootstrap_cpu_s": round(ended - matched, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

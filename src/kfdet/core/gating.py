@@ -21,7 +21,7 @@ from statistics import NormalDist
 
 from kfdet.core.evidence import Evidence
 from kfdet.core.measures import Reading, read, subject_in_words
-from kfdet.core.uncertainty import Spread, Subject, spreads
+from kfdet.core.uncertainty import Estimate, Spread, Subject, spreads
 from kfdet.errors import ConfigError
 from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
 from kfdet.schema.metrics import Metrics
@@ -331,69 +331,39 @@ def _by_value(claim: _Claim) -> RuleResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Gauge:
-    """A claim on the scale on which its interval is symmetric: log-odds, or the difference itself.
+    """A claim with the interval that it is judged by.
 
     Attributes:
-        estimate: The value without what few images add to it; of a comparison the difference.
-        error: Its standard error.
-        place: The estimate on the scale.
-        width: The standard error on the scale.
-        steps: How many widths the estimate lies on the good side of what is wanted.
+        steps: How many standard errors the estimate lies on the good side of what is wanted.
     """
 
     claim: _Claim
-    estimate: float
-    error: float
-    place: float
-    width: float
+    estimate: Estimate
     steps: float
 
     @staticmethod
     def of(claim: _Claim, spread: Spread) -> _Gauge:
         seen, wanted = claim.numbers()
-        # Where every half answers alike, as when nothing was missed, there is still the chance of
-        # an error that this many boxes have not shown.
-        error = max(spread.standard_error, 1 / max(claim.boxes, 1))
-        if claim.compares:
-            assert claim.theirs is not None
-            steps = claim.sign * (seen - wanted) / error
-            place = seen - claim.theirs
-            return _Gauge(
-                claim=claim, estimate=place, error=error, place=place, width=error, steps=steps
-            )
-        edge = min(0.25, 0.5 / max(claim.boxes, 1))
-        estimate = min(max(seen - spread.excess, edge), 1 - edge)
-        place, width = _log_odds(estimate), error / (estimate * (1 - estimate))
-        steps = claim.sign * (place - _log_odds(wanted)) / width
-        return _Gauge(
-            claim=claim, estimate=estimate, error=error, place=place, width=width, steps=steps
-        )
+        if claim.theirs is None:
+            estimate = Estimate.of_value(seen, spread, boxes=claim.boxes)
+        else:
+            estimate = Estimate.of_difference(seen - claim.theirs, spread, boxes=claim.boxes)
+        steps = claim.sign * estimate.steps_above(wanted - (claim.theirs or 0.0))
+        return _Gauge(claim=claim, estimate=estimate, steps=steps)
 
     def margins(self, steps: float) -> tuple[float, float]:
-        """Returns the interval of the margin over what is wanted, so many widths to either side."""
-        seen, wanted = self.claim.numbers()
-        low, high = self.place - steps * self.width, self.place + steps * self.width
-        if self.claim.compares:
-            shift = seen - wanted - self.place
-            low, high = low + shift, high + shift
-        else:
-            low, high = _share(low) - wanted, _share(high) - wanted
-        return (low, high) if self.claim.sign > 0 else (-high, -low)
+        """Returns the interval of the margin over what is wanted, so many errors to either side."""
+        _, wanted = self.claim.numbers()
+        low, high = self.estimate.interval(steps)
+        margins = low - wanted, high - wanted
+        if self.claim.theirs is not None:
+            margins = margins[0] + self.claim.theirs, margins[1] + self.claim.theirs
+        return margins if self.claim.sign > 0 else (-margins[1], -margins[0])
 
     @property
     def chance(self) -> float:
         """How likely so low a value were if what is wanted were true; 1 where it was measured."""
         return 1.0 if self.claim.met else _NORMAL.cdf(self.steps)
-
-
-def _log_odds(share: float) -> float:
-    if share in (0.0, 1.0):
-        return math.copysign(math.inf, share - 0.5)
-    return math.log(share / (1 - share))
-
-
-def _share(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
 def _by_interval(
@@ -403,7 +373,7 @@ def _by_interval(
     seen, _ = claim.numbers()
     low, high = gauge.margins(_quantile(policy))
     interval: dict[str, float | int | None] = {
-        "estimate": gauge.estimate, "standard_error": gauge.error,
+        "estimate": gauge.estimate.value, "standard_error": gauge.estimate.standard_error,
         "margin_low": low, "margin_high": high,
     }  # fmt: skip
     seen_words = (

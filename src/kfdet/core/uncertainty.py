@@ -17,6 +17,7 @@ variance estimation, 1989, for halves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,81 @@ class Spread:
 
     standard_error: float
     excess: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number, or a difference, on the scale on which its interval is symmetric.
+
+    That is the scale of log-odds for a number in [0, 1], since near its ends intervals are lopsided,
+    and the difference itself for a difference.
+
+    Attributes:
+        value: The number without what is owed to the set being small.
+        standard_error: Of it.
+        place: The value on the scale.
+        width: The standard error on the scale.
+        log_odds: Which scale that is.
+    """
+
+    value: float
+    standard_error: float
+    place: float
+    width: float
+    log_odds: bool
+
+    @staticmethod
+    def of_value(measured: float, spread: Spread, *, boxes: int) -> Estimate:
+        """Args:
+        measured: In [0, 1].
+        spread: Of it.
+        boxes: That it rests on.
+        """
+        error = _at_least_one_box(spread, boxes)
+        edge = min(0.25, 0.5 / max(boxes, 1))
+        value = min(max(measured - spread.excess, edge), 1 - edge)
+        return Estimate(
+            value=value, standard_error=error, place=_log_odds(value),
+            width=error / (value * (1 - value)), log_odds=True,
+        )  # fmt: skip
+
+    @staticmethod
+    def of_difference(measured: float, spread: Spread, *, boxes: int) -> Estimate:
+        """Args:
+        measured: In [-1, 1].
+        spread: Of it.
+        boxes: That it rests on.
+        """
+        error = _at_least_one_box(spread, boxes)
+        return Estimate(
+            value=measured, standard_error=error, place=measured, width=error, log_odds=False
+        )
+
+    def steps_above(self, other: float) -> float:
+        """Returns how many standard errors the value lies above another, on the scale."""
+        place = _log_odds(other) if self.log_odds else other
+        return (self.place - place) / self.width
+
+    def interval(self, steps: float) -> tuple[float, float]:
+        """Returns what lies within so many standard errors to either side."""
+        low, high = self.place - steps * self.width, self.place + steps * self.width
+        return (_share(low), _share(high)) if self.log_odds else (low, high)
+
+
+def _at_least_one_box(spread: Spread, boxes: int) -> float:
+    # Where every half answers alike, as when nothing was missed, there is still the chance of an
+    # error that this many boxes have not shown.
+    return max(spread.standard_error, 1 / max(boxes, 1))
+
+
+def _log_odds(share: float) -> float:
+    if share in (0.0, 1.0):
+        return math.copysign(math.inf, share - 0.5)
+    return math.log(share / (1 - share))
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
 def standard_errors(
