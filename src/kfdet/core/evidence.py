@@ -29,7 +29,8 @@ from kfdet.schema.dataset import LabelMap
 Bits = npt.NDArray[np.uint16]
 
 _EVERY_IOU = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
-_AREA_BOUNDS_PX2 = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
+# Of AREAS, in their order: both bounds are inside.
+AREA_BOUNDS_PX2 = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def gather_evidence(data: EvaluationData, *, label_map: LabelMap) -> Evidence:
     hits = np.zeros((rows.size, len(AREAS)), np.uint16)
     left_out = np.zeros_like(hits)
     areas = np.zeros(len(truth), np.uint16)
-    for a, (low, high) in enumerate(_AREA_BOUNDS_PX2):
+    for a, (low, high) in enumerate(AREA_BOUNDS_PX2):
         ignored = truth.is_crowd | (truth.area < low) | (truth.area > high)
         areas |= (~ignored).astype(np.uint16) << np.uint16(a)
         outside = (seen_area < low) | (seen_area > high)

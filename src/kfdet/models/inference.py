@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from kfdet.core.coco import Detections, EvaluationData, GroundTruth, Images
+from kfdet.core.coco import Detections, EvaluationData
 from kfdet.core.detected import Detected
-from kfdet.core.placed_record import PlacedRecord
+from kfdet.core.placed_record import PlacedRecord, ground_truth_of, images_of
 from kfdet.errors import DataError
 
 Detect = Callable[[Sequence[bytes]], list[Detected]]
@@ -35,8 +35,8 @@ def evaluate_records(
     """
     for batch, detected in _detected(detect, records, batch_size=batch_size):
         yield EvaluationData(
-            images=_images(batch),
-            ground_truth=_ground_truth(batch),
+            images=images_of(batch),
+            ground_truth=ground_truth_of(batch),
             detections=_detections(batch, detected),
         )
 
@@ -75,28 +75,6 @@ def _result(
                     remedy="Run validate to see every such record.",
                 ) from failure
         raise
-
-
-def _images(batch: Sequence[PlacedRecord]) -> Images:
-    return Images(
-        image_id=np.array([placed.image_id for placed in batch], np.int64),
-        source_id=tuple(placed.record.source_id for placed in batch),
-        file=tuple(placed.file for placed in batch),
-        record=np.array([placed.index for placed in batch], np.int64),
-        width_px=np.array([placed.record.width_px for placed in batch], np.int64),
-        height_px=np.array([placed.record.height_px for placed in batch], np.int64),
-    )
-
-
-def _ground_truth(batch: Sequence[PlacedRecord]) -> GroundTruth:
-    counts = [placed.record.num_boxes for placed in batch]
-    return GroundTruth(
-        image_id=np.repeat(np.array([placed.image_id for placed in batch], np.int64), counts),
-        class_id=np.concatenate([placed.record.class_ids for placed in batch]),
-        is_crowd=np.concatenate([placed.record.is_crowd for placed in batch]),
-        area=np.concatenate([placed.record.coco_area_px() for placed in batch]),
-        boxes_xyxy_px=np.concatenate([placed.record.boxes_xyxy_px() for placed in batch]),
-    )
 
 
 def _detections(batch: Sequence[PlacedRecord], detected: Sequence[Detected]) -> Detections:

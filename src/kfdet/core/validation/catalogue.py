@@ -13,7 +13,9 @@ from typing import Literal
 from kfdet.errors import ConfigError, did_you_mean
 from kfdet.schema.dataset import Severity
 
-Group = Literal["files and shards", "record", "image", "boxes", "classes", "label map", "splits"]
+Group = Literal[
+    "files and shards", "record", "image", "boxes", "classes", "label map", "splits", "fit"
+]
 SeverityOrOff = Literal["error", "warning", "info", "off"]
 
 
@@ -573,6 +575,121 @@ _SPLITS = (
     ),
 )
 
+_FIT = (
+    _check(
+        "fit",
+        "error",
+        "rule-out-of-reach",
+        what="A rule of the gate can't hold, whatever is trained",
+        why="The training is spent on a model that can't be let out.",
+        remedy="Do what the finding names, or ask for less in gate.rules.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "rule-at-risk",
+        what="A rule of the gate may not hold even for a very good model",
+        why="A perfect detector misses the threshold, or the interval is wider than the room left.",
+        remedy="Do what the finding names, or ask for less in gate.rules.",
+    ),
+    _check(
+        "fit",
+        "info",
+        "rule-decided-by-chance",
+        what="A comparison asks for less than the test set can tell",
+        why="Judged by the measured values alone, equal models pass and fail by luck.",
+        remedy="Add test images, allow for a larger drop, or set gate.confidence.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "oracle-below-one",
+        what="The ground truth as detections does not score 1",
+        why="Something before or behind the model costs what no training brings back.",
+        remedy="Correct the boxes that the finding names, or leave their records out.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "too-many-objects",
+        what="An image has more objects than are kept",
+        why="Those beyond the limit are not trained on, or can't be found.",
+        remedy="Raise detector.max_instances for train, detector.nms.max_detections for the others.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "objects-suppressed",
+        what="Objects of a class overlap by more than non-maximum suppression lets stand",
+        why="Of such a pair one is lost, however good the detector.",
+        remedy="Raise detector.nms.iou_threshold.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "small-objects",
+        what="Boxes all but vanish in the resize",
+        why="Below a few pixels there is nothing left to learn from.",
+        remedy="Raise detector.input_size, or cut the images into tiles.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "anchors-miss-boxes",
+        what="Many boxes of a class overlap no anchor by half",
+        why="Only the best anchor learns such a box, and badly.",
+        remedy="Take the anchors that kfdet check suggests.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "boxes-without-anchor",
+        what="Boxes share their best anchor with another box and have no other",
+        why="Training takes them for background.",
+        remedy="Lower detector.min_level, or add scales or ratios to detector.anchors.",
+    ),
+    _check(
+        "fit",
+        "info",
+        "padding",
+        what="Much of the model's input is padding",
+        why="It costs as much time as the image.",
+        remedy="Choose a height and width closer to the images' aspect ratio.",
+    ),
+    _check(
+        "fit",
+        "info",
+        "images-enlarged",
+        what="Images are enlarged by the resize",
+        why="That costs time and adds no detail.",
+        remedy="Lower detector.input_size, unless small objects need the room.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "less-than-an-epoch",
+        what="The training ends before every image has been seen",
+        why="What is not seen is not learnt.",
+        remedy="Raise training.steps or training.batch_size.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "score-threshold-high",
+        what="Detections of low score are dropped before the evaluation",
+        why="Average precision counts them: it falls with the threshold, recall with it.",
+        remedy="Lower detector.nms.score_threshold, and choose the operating point afterwards.",
+    ),
+    _check(
+        "fit",
+        "warning",
+        "disk-too-small",
+        what="The checkpoints need more space than is free",
+        why="Training stops when the disk is full.",
+        remedy="Free some space, or raise training.checkpoint_every.",
+    ),
+)
+
 CATALOGUE: tuple[Check, ...] = (
     *_FILES,
     *_RECORD,
@@ -581,6 +698,7 @@ CATALOGUE: tuple[Check, ...] = (
     *_CLASSES,
     *_LABEL_MAP,
     *_SPLITS,
+    *_FIT,
 )
 BY_CODE: Mapping[str, Check] = {check.code: check for check in CATALOGUE}
 

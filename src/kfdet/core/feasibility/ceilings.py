@@ -1,0 +1,205 @@
+"""Bounds of the COCO statistics that no detector exceeds, whatever it learns.
+
+Three things bound recall before there is a model:
+
+- a box without area, or beyond the border of its image, overlaps no box that a detector can answer;
+- suppression lets no two answers of a class overlap by more than its threshold n. One minus IoU is a
+  metric, so that answers which overlap their objects by t or more must overlap one another by more
+  than n where the objects' own overlap is above n + 2 (1 - t): of such a pair one is lost;
+- no more detections are kept of an image than `nms.max_detections`, and COCO counts 100 of a class.
+
+With recall r at a threshold, average precision is at most the share of the 101 recall points that r
+reaches: what is found may be found without a false alarm.
+
+Source of the metric: Kosub, A note on the triangle inequality for the Jaccard distance, 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kfdet.core.coco import AREAS, IOU_THRESHOLDS, RECALL_POINTS, Bool, Float64, Int64
+from kfdet.core.feasibility.independent import components, least_removed
+from kfdet.core.feasibility.objects import SplitObjects, in_areas
+from kfdet.core.feasibility.overlaps import Overlaps, paired_iou
+from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import CocoStatistics
+from kfdet.schema.run_config import NmsConfig
+
+_SLACK = 1e-6
+_ROUNDING = 1e-12
+_LIMITS = (1, 10, 100)
+_T = len(IOU_THRESHOLDS)
+_A = len(AREAS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Attributes:
+    overall: Of the means over the classes.
+    per_class: In the order of the label map.
+    """
+
+    overall: CocoStatistics
+    per_class: tuple[CocoStatistics, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Findable:
+    """How many boxes of an image and a class can be found at once.
+
+    Attributes:
+        image: int64[N], of each group of boxes of one image and class.
+        kind: int64[N], place of its class in the label map.
+        boxes: int64[A, N], that count in each range of areas.
+        found: int64[T, A, N], the most that can be found.
+    """
+
+    image: Int64
+    kind: Int64
+    boxes: Int64
+    found: Int64
+
+
+def bounds(
+    objects: SplitObjects, overlaps: Overlaps, nms: NmsConfig, *, label_map: LabelMap
+) -> Bounds:
+    """Returns what no detector exceeds on these images.
+
+    Args:
+        objects: Images and ground truth of the split.
+        overlaps: Of the same objects.
+        nms: Suppression, and the detections kept of an image.
+        label_map: The K classes.
+    """
+    findable = _findable(objects, overlaps, nms, label_map=label_map)
+    classes = len(label_map.classes)
+    total = np.zeros((classes, _A))
+    np.add.at(total, findable.kind, findable.boxes.T.astype(np.float64))
+    recall = np.empty((len(_LIMITS), _T, _A, classes))
+    shared = np.empty((len(_LIMITS), _T, _A))
+    for m, limit in enumerate(_LIMITS):
+        kept = np.minimum(findable.found, min(limit, nms.max_detections))
+        recall[m] = _recall(kept, findable, total)
+        shared[m] = _mean_of_shared(kept, findable, total, most=nms.max_detections)
+    return Bounds(
+        overall=_statistics(recall, shared, defined=total.T > 0),
+        per_class=tuple(
+            _statistics(recall[..., k : k + 1], recall[..., k], defined=total.T[:, k : k + 1] > 0)
+            for k in range(classes)
+        ),
+    )
+
+
+def overlap_with_image(objects: SplitObjects) -> Float64:
+    """Returns the IoU of each box with its part inside the image: the best that an answer can do."""
+    boxes = objects.truth.boxes_xyxy_px
+    size = np.stack([objects.images.width_px, objects.images.height_px], axis=1)
+    inside = np.clip(boxes, 0.0, np.tile(size.astype(np.float64), (1, 2))[objects.row])
+    return paired_iou(boxes, inside)
+
+
+def _findable(
+    objects: SplitObjects, overlaps: Overlaps, nms: NmsConfig, *, label_map: LabelMap
+) -> _Findable:
+    ids = np.array([label.id for label in label_map.classes])
+    kind = np.searchsorted(ids, objects.truth.class_id)
+    groups, group = np.unique(objects.row * len(ids) + kind, return_inverse=True)
+    group = group.reshape(-1)
+    areas = in_areas(objects.truth)
+    reach = overlap_with_image(objects)
+    boxes = np.stack([np.bincount(group[inside], minlength=groups.size) for inside in areas])
+    found = np.empty((_T, _A, groups.size), np.int64)
+    for t, iou in enumerate(IOU_THRESHOLDS):
+        able = areas & (reach >= iou - _SLACK)
+        for a in range(_A):
+            count = np.bincount(group[able[a]], minlength=groups.size)
+            clashes = overlaps.above(nms.iou_threshold + 2 * (1 - iou) + _SLACK, among=able[a])
+            found[t, a] = count - _removed(clashes, group, groups=groups.size)
+    return _Findable(image=groups // len(ids), kind=groups % len(ids), boxes=boxes, found=found)
+
+
+def _removed(clashes: Int64, group: Int64, *, groups: int) -> Int64:
+    removed = np.zeros(groups, np.int64)
+    for edges in components(clashes):
+        removed[group[edges[0][0]]] += least_removed(edges)
+    return removed
+
+
+def _recall(kept: Int64, findable: _Findable, total: Float64) -> Float64:
+    """Returns float64[T, A, K] of int64[T, A, N]; zero where there is no box."""
+    classes = total.shape[0]
+    summed = np.zeros((classes, *kept.shape[:2]))
+    np.add.at(summed, findable.kind, np.moveaxis(kept, 2, 0).astype(np.float64))
+    recall: Float64 = np.moveaxis(summed, 0, 2) / np.maximum(total.T, 1)
+    return recall
+
+
+def _mean_of_shared(kept: Int64, findable: _Findable, total: Float64, *, most: int) -> Float64:
+    """Returns the largest mean recall over the classes when they share an image's detections.
+
+    The mean is linear in what is kept, so that the rarest classes are kept first.
+
+    Returns:
+        float64[T, A]; zero where no class has a box.
+    """
+    answer = np.zeros(kept.shape[:2])
+    for a in range(kept.shape[1]):
+        defined = max(1, int(np.count_nonzero(total[:, a])))
+        rarest_first = np.argsort(total[:, a], kind="stable")
+        rank = np.argsort(rarest_first)
+        order = np.lexsort((rank[findable.kind], findable.image))
+        image = findable.image[order]
+        starts = np.flatnonzero(np.append(True, image[1:] != image[:-1])) if image.size else image
+        worth = 1 / np.maximum(total[findable.kind[order], a], 1)
+        for t in range(kept.shape[0]):
+            mine = kept[t, a, order]
+            before = np.cumsum(mine) - mine
+            if starts.size:
+                lengths = np.diff(np.append(starts, image.size))
+                before = before - np.repeat(before[starts], lengths)
+            answer[t, a] = (np.clip(most - before, 0, mine) * worth).sum() / defined
+    return answer
+
+
+def _statistics(recall: Float64, shared: Float64, *, defined: Bool) -> CocoStatistics:
+    """Args:
+    recall: float64[M, T, A, K].
+    shared: float64[M, T, A], bound of the mean recall.
+    defined: bool[A, K]: the class has boxes in the range.
+    """
+    points = np.array(RECALL_POINTS)
+    precision = np.searchsorted(points, recall + _ROUNDING, side="right") / points.size
+    precision = np.where(recall > 0, precision, 0.0)
+
+    def average_precision(ious: slice, a: int) -> float | None:
+        if not defined[a].any():
+            return None
+        by_class = precision[-1, ious, a][:, defined[a]].mean(axis=1)
+        together = (100 * shared[-1, ious, a] + 1) / points.size + _ROUNDING
+        return float(np.minimum(by_class, together).mean())
+
+    def average_recall(m: int, a: int) -> float | None:
+        if not defined[a].any():
+            return None
+        by_class = recall[m, :, a][:, defined[a]].mean(axis=1)
+        return float(np.minimum(by_class, shared[m, :, a] + _ROUNDING).mean())
+
+    whole = slice(None)
+    small, medium, large = (AREAS.index(name) for name in AREAS[1:])
+    return CocoStatistics(
+        ap=average_precision(whole, 0),
+        ap50=average_precision(slice(0, 1), 0),
+        ap75=average_precision(slice(5, 6), 0),
+        ap_small=average_precision(whole, small),
+        ap_medium=average_precision(whole, medium),
+        ap_large=average_precision(whole, large),
+        ar_1=average_recall(0, 0),
+        ar_10=average_recall(1, 0),
+        ar_100=average_recall(2, 0),
+        ar_small=average_recall(2, small),
+        ar_medium=average_recall(2, medium),
+        ar_large=average_recall(2, large),
+    )

@@ -1,0 +1,344 @@
+"""The gate's rules before there is a model: which of them can hold, and what the test set can tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from kfdet.core.feasibility.power import SpreadCurve
+from kfdet.core.uncertainty import Subject
+from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
+from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+
+Outcome = Literal["reachable", "at_risk", "out_of_reach"]
+
+_SLACK = 1e-9
+_NORMAL = NormalDist()
+_POWER = 0.8
+_USUAL_CONFIDENCE = 0.95
+
+
+def subject_of(rule: GateRule, ceilings: Ceilings) -> Subject:
+    """Returns what a rule is about."""
+    entry = ceilings.of_class(rule.class_name) if rule.class_name is not None else None
+    return Subject(metric=rule.metric, class_id=entry.id if entry else None)
+
+
+def judge_rules(
+    policy: GatePolicy,
+    ceilings: Ceilings,
+    curves: Mapping[Subject, SpreadCurve],
+    *,
+    max_detections: int,
+) -> Iterator[RuleFeasibility]:
+    """Yields one entry for each threshold and each comparison of a policy.
+
+    Args:
+        policy: The gate's; every class that it names is in the label map.
+        ceilings: Of the split that the gate looks at.
+        curves: Standard errors of each rule's metric along its value.
+        max_detections: Kept of an image, for the cause of a ceiling.
+    """
+    for rule in policy.rules:
+        view = _View(
+            rule=rule,
+            policy=policy,
+            ceilings=ceilings,
+            curve=curves.get(subject_of(rule, ceilings)),
+            max_detections=max_detections,
+        )
+        if rule.at_least is not None:
+            yield _threshold(view, rule.at_least)
+        if rule.champion is not None:
+            yield _comparison(view, rule.champion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """One rule with what is known of its metric."""
+
+    rule: GateRule
+    policy: GatePolicy
+    ceilings: Ceilings
+    curve: SpreadCurve | None
+    max_detections: int
+
+    @property
+    def subject(self) -> str:
+        name = self.rule.class_name
+        return self.rule.metric + (f' of "{name}"' if name is not None else "")
+
+    @property
+    def own(self) -> Ceilings | ClassCeilings:
+        name = self.rule.class_name
+        entry = self.ceilings.of_class(name) if name is not None else None
+        return entry or self.ceilings
+
+    @property
+    def ceiling(self) -> float | None:
+        return self.own.ceiling.value(self.rule.metric)
+
+    @property
+    def perfect(self) -> float | None:
+        return self.own.perfect.value(self.rule.metric)
+
+    @property
+    def by_interval(self) -> bool:
+        return self.policy.confidence is not None and not self.rule.point_estimate
+
+    @property
+    def confidence(self) -> float:
+        return self.policy.confidence or _USUAL_CONFIDENCE
+
+    @property
+    def quantile(self) -> float:
+        return _NORMAL.inv_cdf((1 + self.confidence) / 2)
+
+    def error_at(self, value: float, *, paired: bool) -> float | None:
+        """Returns the standard error there, at least one box' worth, as the gate has it."""
+        if self.curve is None:
+            return None
+        return max(self.curve.at(value, paired=paired), 1 / max(self.own.boxes, 1))
+
+    def result(
+        self,
+        words: str,
+        outcome: Outcome,
+        reason: str,
+        remedy: str = "",
+        *,
+        threshold: float | None = None,
+        margin: float | None = None,
+        error: float | None = None,
+        needed: float | None = None,
+        more_images: int | None = None,
+    ) -> RuleFeasibility:
+        return RuleFeasibility(
+            rule=words, metric=self.rule.metric, class_name=self.rule.class_name,
+            threshold=threshold, margin=margin, outcome=outcome, reason=reason, remedy=remedy,
+            ceiling=self.ceiling, perfect=self.perfect, boxes=self.own.boxes,
+            confidence=self.confidence, by_interval=self.by_interval, standard_error=error,
+            half_width=None if error is None else self.quantile * error,
+            detectable=(
+                None if error is None else (self.quantile + _NORMAL.inv_cdf(_POWER)) * error
+            ),
+            needed=needed, more_images=more_images,
+        )  # fmt: skip
+
+
+def _unfit(view: _View) -> tuple[str, str] | None:
+    """Returns why a rule can't hold whatever the numbers, and what helps."""
+    split = view.ceilings.split
+    if view.ceiling is None:
+        return (
+            f"{view.subject} is undefined: the {split} set has no ground truth for it.",
+            f"Add such objects to the {split} set, or drop the rule.",
+        )
+    if view.own.boxes < view.policy.min_boxes:
+        return (
+            (
+                f"{view.subject} rests on {view.own.boxes:,} boxes, and gate.min_boxes counts a value "
+                f"from {view.policy.min_boxes:,} on."
+            ),
+            (
+                f"Add {view.policy.min_boxes - view.own.boxes:,} boxes to the {split} set, or lower "
+                "gate.min_boxes."
+            ),
+        )
+    return None
+
+
+def _threshold(view: _View, at_least: float) -> RuleFeasibility:
+    words = f"{view.subject} at least {at_least:g}"
+    unfit = _unfit(view)
+    if unfit:
+        return view.result(words, "out_of_reach", *unfit, threshold=at_least)
+    ceiling, perfect = view.ceiling or 0.0, view.perfect or 0.0
+    if at_least > ceiling + _SLACK:
+        cause, remedy = _cause(view)
+        return view.result(
+            words, "out_of_reach",
+            f"{view.subject} can't exceed {ceiling:.4f}, and {at_least:g} is asked for: {cause}.",
+            f"{remedy} Or lower the threshold.", threshold=at_least,
+        )  # fmt: skip
+    error = view.error_at(at_least, paired=False)
+    needed = _needed(view, at_least) if view.by_interval else None
+    if at_least > perfect + _SLACK:
+        cause, remedy = _cause(view)
+        return view.result(
+            words, "at_risk",
+            f"Even a detector that answers the ground truth scores {perfect:.4f} in {view.subject}, "
+            f"below the {at_least:g} asked for: {cause}.",
+            remedy, threshold=at_least, error=error, needed=needed,
+        )  # fmt: skip
+    if view.by_interval and (needed is None or needed > perfect + _SLACK):
+        return _untellable(view, words, at_least, error=error, needed=needed, perfect=perfect)
+    reason = f"{view.subject} can reach {perfect:.4f}, above the {at_least:g} asked for."
+    if needed is not None:
+        reason = f"{reason[:-1]}; it must be measured at {needed:.4f} for its interval to hold."
+    return view.result(
+        words, "reachable", reason, threshold=at_least, error=error, needed=needed
+    )  # fmt: skip
+
+
+def _untellable(
+    view: _View,
+    words: str,
+    at_least: float,
+    *,
+    error: float | None,
+    needed: float | None,
+    perfect: float,
+) -> RuleFeasibility:
+    if error is None:
+        return view.result(
+            words, "at_risk",
+            f"The {view.ceilings.split} set is too small to tell how far {view.subject} would move "
+            "on other images, and the rule is judged by that.",
+            f"Add images to the {view.ceilings.split} set.", threshold=at_least,
+        )  # fmt: skip
+    room = perfect - at_least
+    more = _more(view, error, room)
+    seen = "more than 1" if needed is None else f"{needed:.4f}"
+    return view.result(
+        words, "at_risk",
+        f"{view.subject} would have to be measured at {seen} for its interval to stay above "
+        f"{at_least:g}, and a perfect detector scores {perfect:.4f}.",
+        f"Add about {more:,} images to the {view.ceilings.split} set." if more else
+        "Lower the threshold.", threshold=at_least, error=error, needed=needed, more_images=more,
+    )  # fmt: skip
+
+
+def _comparison(view: _View, champion: ChampionRule) -> RuleFeasibility:
+    gain = champion.min_gain
+    margin = -gain if gain is not None else champion.max_drop or 0.0
+    sign = f" {'plus' if margin < 0 else 'minus'} {abs(margin):g}" if margin else ""
+    words = f"{view.subject} at least the champion's{sign}"
+    unfit = _unfit(view)
+    if unfit:
+        return view.result(words, "out_of_reach", *unfit, margin=margin)
+    error = view.error_at(_level(view), paired=True)
+    if error is None:
+        outcome: Outcome = "at_risk" if view.by_interval else "reachable"
+        return view.result(
+            words, outcome,
+            f"The {view.ceilings.split} set is too small to tell how far {view.subject} would move "
+            "on other images.",
+            f"Add images to the {view.ceilings.split} set.", margin=margin,
+        )  # fmt: skip
+    half = view.quantile * error
+    wanted = abs(margin)
+    more = _more(view, error, wanted) if half > wanted > 0 else None
+    if half <= wanted:
+        reason = (
+            f"Of two models, a difference of {wanted:g} shows: it is known to within {half:.4f}."
+        )
+        return view.result(words, "reachable", reason, margin=margin, error=error)
+    remedy = (
+        f"Add about {more:,} images to the {view.ceilings.split} set, or allow for more."
+        if more
+        else "Allow for a drop that is at least as wide as the interval."
+    )
+    if view.by_interval:
+        reason = (
+            f"Of two models on this {view.ceilings.split} set, a difference is known to within "
+            f"{half:.4f}, and the rule asks for {wanted:g}: a model as good as the champion "
+            f"{'would not show it' if margin < 0 else 'could not be told from a worse one'}."
+        )
+        return view.result(
+            words, "at_risk", reason, remedy, margin=margin, error=error, more_images=more
+        )
+    luck = _NORMAL.cdf(-wanted / error)
+    reason = (
+        f"Of two models, a difference is known to within {half:.4f}, and the rule asks for "
+        f"{wanted:g}: of models as good as the champion about {luck:.0%} "
+        f"{'hold' if margin < 0 else 'fail'} by chance."
+    )
+    return view.result(
+        words, "reachable", reason, remedy, margin=margin, error=error, more_images=more
+    )
+
+
+def _level(view: _View) -> float:
+    """Returns where a comparison is likely to take place: at a threshold for the same metric, or
+    where the metric moves most.
+    """
+    same = [
+        rule.at_least
+        for rule in view.policy.rules
+        if rule.at_least is not None
+        and (rule.metric, rule.class_name) == (view.rule.metric, view.rule.class_name)
+    ]
+    if same:
+        return max(same)
+    if view.curve is None:
+        return 0.0
+    return float(view.curve.value[np.argmax(view.curve.paired)])
+
+
+def _needed(view: _View, at_least: float) -> float | None:
+    """Returns the lowest value whose interval lies above the threshold; None where there is none."""
+    if view.curve is None:
+        return None
+    values = np.linspace(at_least, 1.0, 1001)
+    errors = [view.error_at(float(value), paired=False) or 0.0 for value in values]
+    holds = values - view.quantile * np.array(errors) >= at_least - _SLACK
+    return float(values[np.argmax(holds)]) if holds.any() else None
+
+
+def _more(view: _View, error: float, wanted: float) -> int | None:
+    """Returns how many more images narrow the interval to what is wanted: its square root falls."""
+    if wanted <= 0:
+        return None
+    grown = view.ceilings.images * (view.quantile * error / wanted) ** 2
+    return max(0, math.ceil(grown - view.ceilings.images)) or None
+
+
+def _cause(view: _View) -> tuple[str, str]:
+    """Returns what keeps a metric low, and what helps."""
+    metric = view.rule.metric
+    if metric in ("ar_1", "ar_10"):
+        limit = metric.removeprefix("ar_")
+        return (
+            f"{limit} detections of a class in an image are counted, and images hold more objects",
+            "Ask for ar_100 instead.",
+        )
+    losses = _lost(view)
+    causes = {
+        "suppressed": (
+            f"{losses.suppressed:,} objects are taken by non-maximum suppression",
+            "Raise detector.nms.iou_threshold.",
+        ),
+        "over_limit": (
+            (
+                f"{losses.over_limit:,} objects are beyond the {view.max_detections:,} detections kept "
+                "of their image"
+            ),
+            "Raise detector.nms.max_detections.",
+        ),
+        "unfindable": (
+            f"{losses.unfindable:,} boxes have no area inside their image",
+            "Correct these boxes, or leave their records out.",
+        ),
+    }
+    worst = max(causes, key=lambda name: getattr(losses, name))
+    if getattr(losses, worst) == 0:
+        return (
+            "some objects lie too close together or beyond the border to be found exactly",
+            "Raise detector.nms.iou_threshold.",
+        )
+    return causes[worst]
+
+
+def _lost(view: _View) -> Losses:
+    classes = [view.own] if isinstance(view.own, ClassCeilings) else view.ceilings.classes
+    return Losses(
+        unfindable=sum(entry.losses.unfindable for entry in classes),
+        suppressed=sum(entry.losses.suppressed for entry in classes),
+        over_limit=sum(entry.losses.over_limit for entry in classes),
+    )

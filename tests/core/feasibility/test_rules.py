@@ -1,0 +1,150 @@
+"""The gate's rules before there is a model."""
+
+import math
+
+import numpy as np
+import pytest
+from evaluation_cases import digest, statistics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kfdet.core.feasibility.power import SpreadCurve
+from kfdet.core.feasibility.rules import judge_rules
+from kfdet.core.uncertainty import Subject
+from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses
+from kfdet.schema.run_config import GatePolicy
+
+AP = Subject(metric="ap")
+NONE_LOST = Losses(unfindable=0, suppressed=0, over_limit=0)
+
+
+def ceilings(ceiling=1.0, perfect=1.0, *, losses=NONE_LOST, boxes=100, images=100, **changes):
+    stats = statistics(ceiling, **changes)
+    low = statistics(perfect, **{k: v for k, v in changes.items() if v is None})
+    return Ceilings(
+        split="test", split_digest=digest("test"), images=images, boxes=boxes,
+        ceiling=stats, perfect=low, oracle=statistics(1.0), oracle_reasons=(),
+        classes=(
+            ClassCeilings(
+                id=1, name="cat", boxes=boxes, images=images, losses=losses,
+                ceiling=stats, perfect=low, oracle=statistics(1.0),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def curves(alone=0.02, paired=0.01):
+    value = np.linspace(0, 1, 11)
+    flat = np.ones(11)
+    return {
+        subject: SpreadCurve(value=value, alone=alone * flat, paired=paired * flat)
+        for subject in (AP, Subject(metric="ap", class_id=1))
+    }
+
+
+def judge(rule, *, found=None, errors=None, **policy):
+    document = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", **policy})
+    return list(judge_rules(document, found or ceilings(), errors or curves(), max_detections=100))
+
+
+def threshold(at_least, **rest):
+    return judge({"metric": "ap", "at_least": at_least}, **rest)[0]
+
+
+def test_a_threshold_above_the_ceiling_is_out_of_reach_with_its_cause_and_remedy():
+    losses = Losses(unfindable=1, suppressed=40, over_limit=3)
+    (rule,) = judge({"metric": "ap", "at_least": 0.9}, found=ceilings(0.8, 0.6, losses=losses))
+    assert rule.outcome == "out_of_reach"
+    assert "can't exceed 0.8000" in rule.reason
+    assert "40 objects are taken by non-maximum suppression" in rule.reason
+    assert rule.remedy.startswith("Raise detector.nms.iou_threshold.")
+
+
+@pytest.mark.parametrize(
+    ("losses", "words", "remedy"),
+    [
+        ({"over_limit": 7}, "7 objects are beyond the 100 detections", "max_detections"),
+        ({"unfindable": 7}, "7 boxes have no area", "Correct these boxes"),
+        ({}, "too close together", "iou_threshold"),
+    ],
+)
+def test_the_gravest_loss_is_the_cause(losses, words, remedy):
+    lost = NONE_LOST.model_copy(update=losses)
+    rule = threshold(0.9, found=ceilings(0.8, 0.8, losses=lost))
+    assert words in rule.reason
+    assert remedy in rule.remedy
+
+
+def test_what_only_a_perfect_detector_misses_is_a_risk_and_no_impossibility():
+    rule = threshold(0.9, found=ceilings(0.95, 0.85))
+    assert rule.outcome == "at_risk"
+    assert "answers the ground truth scores 0.8500" in rule.reason
+
+
+def test_the_ceiling_itself_is_within_reach():
+    assert threshold(0.8, found=ceilings(0.8, 0.8)).outcome == "reachable"
+
+
+def test_too_few_boxes_and_an_undefined_metric_can_not_hold():
+    few = threshold(0.5, min_boxes=101)
+    assert few.outcome == "out_of_reach"
+    assert "rests on 100 boxes" in few.reason
+    assert threshold(0.5, min_boxes=100).outcome == "reachable"
+    absent = threshold(0.5, found=ceilings(ap=None))
+    assert absent.outcome == "out_of_reach"
+    assert "undefined" in absent.reason
+    assert absent.ceiling is None
+
+
+def test_a_rule_judged_by_its_interval_needs_room_above_the_threshold():
+    rule = threshold(0.5, confidence=0.95)
+    assert rule.outcome == "reachable"
+    assert rule.half_width == pytest.approx(1.96 * 0.02, rel=1e-3)
+    assert rule.needed == pytest.approx(0.5 + 1.96 * 0.02, abs=1e-3)
+    tight = threshold(0.98, confidence=0.95)
+    assert tight.outcome == "at_risk"
+    # 0.02 of room where the interval takes 0.0392: four times the images, nearly.
+    assert tight.more_images == math.ceil(100 * (1.96 * 0.02 / 0.02) ** 2 - 100)
+    by_value = judge({"metric": "ap", "at_least": 0.98, "point_estimate": True}, confidence=0.95)[0]
+    assert (by_value.outcome, by_value.by_interval) == ("reachable", False)
+
+
+def test_a_comparison_is_held_against_what_the_test_set_can_tell():
+    rule = {"metric": "ap", "champion": {"max_drop": 0.01}}
+    (by_interval,) = judge(rule, confidence=0.95)
+    assert by_interval.outcome == "at_risk"
+    assert by_interval.more_images == math.ceil(100 * 1.959964**2 - 100)
+    (by_value,) = judge(rule)
+    assert by_value.outcome == "reachable"
+    assert "16% fail by chance" in by_value.reason
+    (wide,) = judge({"metric": "ap", "champion": {"max_drop": 0.05}}, confidence=0.95)
+    assert (wide.outcome, wide.more_images) == ("reachable", None)
+    (gain,) = judge({"metric": "ap", "champion": {"min_gain": 0.005}}, confidence=0.95)
+    assert (gain.outcome, gain.margin) == ("at_risk", -0.005)
+
+
+def test_one_rule_with_both_keys_gives_two_entries_in_the_gates_words():
+    rule = {"metric": "ap", "class_name": "cat", "at_least": 0.5, "champion": {"max_drop": 0.1}}
+    first, second = judge(rule)
+    assert first.rule == 'ap of "cat" at least 0.5'
+    assert second.rule == 'ap of "cat" at least the champion\'s minus 0.1'
+
+
+def test_without_a_curve_an_interval_can_not_be_told():
+    rule = {"metric": "ap", "at_least": 0.5, "champion": {"max_drop": 0.1}}
+    policy = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", "confidence": 0.9})
+    outcomes = [one.outcome for one in judge_rules(policy, ceilings(), {}, max_detections=100)]
+    assert outcomes == ["at_risk", "at_risk"]
+
+
+@given(
+    st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1), st.floats(0, 1),
+    st.one_of(st.none(), st.floats(0.5, 0.99)),
+)  # fmt: skip
+def test_asking_for_more_never_brings_a_rule_within_reach(low, high, ceiling, share, confidence):
+    low, high = sorted((low, high))
+    grave = ["reachable", "at_risk", "out_of_reach"]
+    found = ceilings(ceiling, ceiling * share)
+    one = threshold(low, found=found, confidence=confidence)
+    other = threshold(high, found=found, confidence=confidence)
+    assert grave.index(one.outcome) <= grave.index(other.outcome)
