@@ -252,6 +252,8 @@ def resource_of(bucket: str, name: str, found: Object) -> dict[str, Any]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Or every answer waits for the client to acknowledge its head.
+    disable_nagle_algorithm = True
     gcs: FakeGcs
 
     def log_message(self, *_: Any) -> None:

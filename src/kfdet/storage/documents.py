@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kfdet.errors import ArtifactError, KfdetError
 from kfdet.schema.base import Document, parse_json
-from kfdet.storage.atomic import write_text
+from kfdet.storage.stores import store_of
 
 D = TypeVar("D", bound=Document)
 
@@ -15,13 +15,13 @@ D = TypeVar("D", bound=Document)
 def read_document(
     model: type[D], path: Path | str, *, error: type[KfdetError] = ArtifactError
 ) -> D:
-    """Reads a JSON document of a schema.
+    """Reads a JSON document of a schema, from a file or a bucket.
 
     Raises:
         error: The file is missing, is no JSON, or does not fit the schema; names file and place.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = store_of(path).read(str(path)).decode("utf-8")
     except OSError as failure:
         raise error(
             f"can't read: {failure.strerror}",
@@ -35,4 +35,4 @@ def read_document(
 
 def write_document(path: Path | str, document: Document) -> None:
     """Writes a document atomically."""
-    write_text(path, document.pretty_json())
+    store_of(path).replace(str(path), document.pretty_json().encode())

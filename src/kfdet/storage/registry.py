@@ -1,25 +1,23 @@
-"""The model registry: numbered versions and one champion, in a plain folder.
+"""The model registry: numbered versions and one champion, in a plain folder or a bucket.
 
     <registry>/<model>/versions/000001/   the export's files, export.json, metrics.json,
                                           decision.json, model_card.md, version.json, and
                                           the folder evidence, that the metrics follow from
     <registry>/<model>/champion.json      which version is the champion
 
-A version is prepared in a hidden folder and renamed into place, so that it appears whole, under a
-number that nobody else has. Publishers need no lock: who finds his number taken looks again and
-takes the next. A publisher that is killed leaves a hidden folder that counts for nothing.
+A version appears whole, under a number that nobody else has. Publishers need no lock: who finds his
+number taken looks again and takes the next. The pointer is replaced only while it is what it was
+when it was looked at.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -35,19 +33,21 @@ from kfdet.schema.export import (
 )
 from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import Metrics
-from kfdet.storage.atomic import explain_os_errors, write_text
+from kfdet.storage.atomic import write_text
+from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import EVIDENCE_FOLDER, evidence_digest, read_evidence
 from kfdet.storage.exports import content_digest
+from kfdet.storage.locations import join
+from kfdet.storage.shelves import VERSION_FILE, shelf_of
+from kfdet.storage.stores import NOTHING, StaleGeneration, store_of
 
 CHAMPION_FILE = "champion.json"
-VERSION_FILE = "version.json"
 METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
 MODEL_CARD_FILE = "model_card.md"
 _VERSIONS = "versions"
 _OWN_FILES = {EXPORT_FILE, VERSION_FILE, METRICS_FILE, DECISION_FILE, MODEL_CARD_FILE}
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _COPY_BYTES = 1 << 20
 
 
@@ -84,7 +84,7 @@ class Published:
     """
 
     version: RegistryVersion
-    folder: Path
+    folder: str
     already_published: bool
 
 
@@ -92,21 +92,14 @@ class ModelRegistry:
     """One model's part of a registry.
 
     Args:
-        root: Folder of the registry; made when the first version is published.
+        root: Folder of the registry, or gs:// address; made when the first version is published.
         model: Name of the model.
 
     Raises:
-        ConfigError: The root is no local path, or the name is no plain file name.
+        ConfigError: The root is in neither a folder nor a bucket, or the name is no plain file name.
     """
 
     def __init__(self, root: Path | str, *, model: str) -> None:
-        if "://" in str(root):
-            raise ConfigError(
-                f"{root} is not a local path",
-                where="registry.uri",
-                expected="a folder, on a disk or a mounted volume",
-                remedy="Mount the bucket: versions are claimed by an atomic rename.",
-            )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", model):
             raise ConfigError(
                 f'"{model}" can\'t name a model',
@@ -114,7 +107,8 @@ class ModelRegistry:
                 expected="letters, digits, dots, hyphens and underscores",
             )
         self.model = model
-        self._folder = Path(root) / model
+        self._folder = join(root, model)
+        self._shelf = shelf_of(join(self._folder, _VERSIONS))
 
     def champion(self) -> Champion | None:
         """Returns the published model that counts, or None when nothing was published yet.
@@ -125,30 +119,30 @@ class ModelRegistry:
         """
         pointer = self._pointer()
         if pointer is None:
-            left = self._versions()
+            left = self._shelf.numbers()
             if left:
                 raise ArtifactError(
                     f"{CHAMPION_FILE} is missing, though version {max(left)} is there",
-                    where=str(self._folder),
+                    where=self._folder,
                     expected="a champion beside the versions",
                     remedy="A publish was cut short: repeat it, or delete the versions' folder.",
                 )
             return None
         version = self._read_version(pointer.version)
-        folder = self._version_folder(pointer.version)
+        folder = self._shelf.version(pointer.version)
         if version.export_digest != pointer.export_digest:
             raise ArtifactError(
                 f"{CHAMPION_FILE} names export {pointer.export_digest[:12]}",
-                where=str(folder / VERSION_FILE),
+                where=join(folder, VERSION_FILE),
                 expected=f"the same digest, but it is {version.export_digest[:12]}",
                 remedy="Restore the registry from a copy.",
             )
-        metrics = read_document(Metrics, folder / METRICS_FILE)
-        decision = read_document(Decision, folder / DECISION_FILE)
+        metrics = read_document(Metrics, join(folder, METRICS_FILE))
+        decision = read_document(Decision, join(folder, DECISION_FILE))
         if metrics.fingerprint() != decision.metrics_digest:
             raise ArtifactError(
                 "is not what the version's decision was made on",
-                where=str(folder / METRICS_FILE),
+                where=join(folder, METRICS_FILE),
                 expected=f"metrics with digest {decision.metrics_digest[:12]}",
                 remedy="It was changed after publishing: restore it from a copy.",
             )
@@ -163,8 +157,8 @@ class ModelRegistry:
         pointer = self._pointer()
         champion = pointer.version if pointer else 0
         return {
-            number: read_document(ExportManifest, self._version_folder(number) / EXPORT_FILE)
-            for number in sorted(self._versions())
+            number: read_document(ExportManifest, join(self._shelf.version(number), EXPORT_FILE))
+            for number in sorted(self._shelf.numbers())
             if number <= champion
         }
 
@@ -175,8 +169,14 @@ class ModelRegistry:
             ArtifactError: It is not what the metrics name.
         """
         digest = champion.metrics.evidence_digest
-        folder = self._version_folder(champion.version) / EVIDENCE_FOLDER
-        if digest is None or not folder.exists():
+        if digest is None:
+            return None
+        place = join(self._shelf.version(champion.version), EVIDENCE_FOLDER)
+        try:
+            folder = local_folder(place)
+        except FileNotFoundError:
+            return None
+        if not folder.exists():
             return None
         return read_evidence(folder, images=champion.metrics.images, digest=digest)
 
@@ -197,28 +197,32 @@ class ModelRegistry:
             self._crown(found.version)
             return found
         self._check_champion(submission.decision)
-        versions = self._folder / _VERSIONS
-        with explain_os_errors(versions), _staging_folder(versions) as work:
+        with self._shelf.staging() as work:
             copy_export(submission.folder, submission.export, to=work)
             write_document(work / METRICS_FILE, submission.metrics)
             _copy_evidence(submission, to=work / EVIDENCE_FOLDER)
             write_document(work / DECISION_FILE, submission.decision)
-            published = self._claim(submission, work)
+            published = self._place(submission, work)
         self._crown(published.version)
         return published
 
-    def _claim(self, submission: Submission, work: Path) -> Published:
-        """Renames the prepared folder to the next free number.
+    def _place(self, submission: Submission, work: Path) -> Published:
+        """Makes the prepared files the next version.
 
-        A rename fails where the number is taken. Whoever took it may have published the same
-        export or become the champion, so both are looked at again before the next attempt.
+        Where its number is taken, whoever took it may have published the same export or become the
+        champion, so both are looked at again before the next attempt.
         """
+
+        def still_wanted() -> bool:
+            self._check_champion(submission.decision)
+            return self._published_before(submission) is None
+
         while True:
             found = self._published_before(submission)
             if found is not None:
                 return found
             self._check_champion(submission.decision)
-            number = max(self._versions(), default=0) + 1
+            number = self._shelf.next_number()
             version = RegistryVersion(
                 model=self.model,
                 version=number,
@@ -230,14 +234,9 @@ class ModelRegistry:
             )
             write_text(work / MODEL_CARD_FILE, submission.model_card(number))
             write_document(work / VERSION_FILE, version)
-            folder = self._version_folder(number)
-            try:
-                os.rename(work, folder)
-            except OSError as failure:
-                if failure.errno not in _TAKEN:
-                    raise
-                continue
-            return Published(version=version, folder=folder, already_published=False)
+            if self._shelf.place(work, number, still_wanted=still_wanted):
+                folder = self._shelf.version(number)
+                return Published(version=version, folder=folder, already_published=False)
 
     def _published_before(self, submission: Submission) -> Published | None:
         """Returns the version that holds this export, if it is the champion or about to be.
@@ -247,13 +246,13 @@ class ModelRegistry:
         """
         pointer = self._pointer()
         champion = pointer.version if pointer else 0
-        latest = max(self._versions(), default=0)
+        latest = max(self._shelf.numbers(), default=0)
         for number in dict.fromkeys((champion, max(champion, latest))):
             if number == 0:
                 continue
             version = self._read_version(number)
             if version.export_digest == submission.export.content_digest:
-                folder = self._version_folder(number)
+                folder = self._shelf.version(number)
                 return Published(version=version, folder=folder, already_published=True)
         return None
 
@@ -266,7 +265,7 @@ class ModelRegistry:
             raise ArtifactError(
                 f"the decision compared with {_named(decision.champion_version)}, "
                 f"but now there is {_named(now)}",
-                where=str(self._folder),
+                where=self._folder,
                 remedy="Another model was published meanwhile: run the gate again.",
             )
 
@@ -274,58 +273,49 @@ class ModelRegistry:
         """Points the champion at a version, or at a later one that appeared meanwhile.
 
         A pointer that somebody has set back to an older version stays when that is published again.
-        Two publishers may come here at once. Each looks once more after writing, so that the last
-        word is the highest version's, whichever of them writes last.
+        Several publishers may come here at once. Each looks once more after writing, so that the
+        last word is the highest version's, whichever of them writes last.
         """
-        highest = version
         pointer = self._pointer()
         if pointer is not None and pointer.version == version.version:
             return
+        place = join(self._folder, CHAMPION_FILE)
+        store = store_of(place)
         while True:
+            # Looked at before it is read: what is read may be newer, and is then not replaced.
+            found = store.find(place)
             pointer = self._pointer()
-            if pointer is None or pointer.version != highest.version:
-                write_document(
-                    self._folder / CHAMPION_FILE,
-                    ChampionPointer(
-                        model=self.model,
-                        version=highest.version,
-                        export_digest=highest.export_digest,
-                        previous_version=pointer.version if pointer else None,
-                    ),
-                )
-            latest = max(self._versions())
-            if latest == highest.version:
+            latest = self._read_version(max(self._shelf.numbers()))
+            if pointer is not None and pointer.version == latest.version:
                 return
-            highest = self._read_version(latest)
+            moved = ChampionPointer(
+                model=self.model,
+                version=latest.version,
+                export_digest=latest.export_digest,
+                previous_version=pointer.version if pointer else None,
+            )
+            with contextlib.suppress(StaleGeneration):
+                store.replace(
+                    place,
+                    moved.pretty_json().encode(),
+                    expected=found.generation if found else NOTHING,
+                )
 
     def _pointer(self) -> ChampionPointer | None:
-        path = self._folder / CHAMPION_FILE
-        if not path.exists():
-            return None
-        return read_document(ChampionPointer, path)
-
-    def _versions(self) -> list[int]:
-        """Returns the numbers of the versions that are complete."""
-        try:
-            entries = os.listdir(self._folder / _VERSIONS)
-        except FileNotFoundError:
-            return []
-        return [int(name) for name in entries if re.fullmatch(r"[0-9]{6,}", name)]
+        path = join(self._folder, CHAMPION_FILE)
+        return read_document(ChampionPointer, path) if store_of(path).find(path) else None
 
     def _read_version(self, number: int) -> RegistryVersion:
-        path = self._version_folder(number) / VERSION_FILE
+        path = join(self._shelf.version(number), VERSION_FILE)
         version = read_document(RegistryVersion, path)
         if (version.model, version.version) != (self.model, number):
             raise ArtifactError(
                 f"is of version {version.version} of {version.model}",
-                where=str(path),
+                where=path,
                 expected=f"version {number} of {self.model}",
                 remedy="Restore the registry from a copy.",
             )
         return version
-
-    def _version_folder(self, number: int) -> Path:
-        return self._folder / _VERSIONS / f"{number:06d}"
 
 
 def copy_export(folder: Path, export: ExportManifest, *, to: Path) -> None:
@@ -391,18 +381,6 @@ def _copy_file(folder: Path, file: FileDigest, *, to: Path) -> None:
             expected=f"{file.size_bytes:,} bytes with digest {file.sha256[:12]}",
             remedy="The export was changed after it was written: export again.",
         )
-
-
-@contextlib.contextmanager
-def _staging_folder(versions: Path) -> Iterator[Path]:
-    versions.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=versions, prefix=".new."))
-    work.chmod(0o755)
-    try:
-        yield work
-    finally:
-        # Nothing is left of it once it has been renamed into place.
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _named(version: int | None) -> str:
