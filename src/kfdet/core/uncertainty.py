@@ -213,6 +213,14 @@ def spreads(
     return answer
 
 
+def measured_values(
+    subjects: Sequence[Subject], evidence: Evidence, *, class_ids: Sequence[int]
+) -> dict[Subject, float]:
+    """Returns each number as it was measured; NaN where it is undefined."""
+    drawn = _drawn(subjects, evidence, np.ones((evidence.images, 1)), class_ids=class_ids)
+    return {subject: float(mean_over_classes(values)[0]) for subject, values in drawn.items()}
+
+
 def draw_halves(images: int, *, resamples: int, seed: int) -> Float64:
     """Returns which images are in each half of the set, float64[I, S] of 0 and 1.
 

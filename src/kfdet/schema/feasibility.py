@@ -8,8 +8,8 @@ from pydantic import Field
 
 from kfdet.schema.base import Document, Schema, Sha256, UnitInterval
 from kfdet.schema.dataset import Count, Finding, Histogram, Split
-from kfdet.schema.metrics import CocoStatistics, Metric, MetricName
-from kfdet.schema.run_config import AnchorConfig
+from kfdet.schema.metrics import ApAtIou, CocoStatistics, Metric
+from kfdet.schema.run_config import AnchorConfig, PolicyMetric
 
 FeasibilityVerdict = Literal["can_pass", "at_risk", "cannot_pass"]
 SizeRange = Literal["all", "small", "medium", "large"]
@@ -34,7 +34,8 @@ class ClassCeilings(Schema):
     """Attributes:
     boxes: Ground truth boxes in the split, crowd boxes not counted.
     images: Images with at least one of them.
-    ceiling, perfect, oracle: As in `Ceilings`, of this class alone.
+    ceiling, perfect, oracle, recall_50, perfect_recall_50, ap_by_iou: As in `Ceilings`, of this
+        class alone.
     """
 
     id: int
@@ -45,6 +46,9 @@ class ClassCeilings(Schema):
     ceiling: CocoStatistics
     perfect: CocoStatistics
     oracle: CocoStatistics
+    recall_50: Metric
+    perfect_recall_50: Metric
+    ap_by_iou: tuple[ApAtIou, ...]
 
 
 class Ceilings(Schema):
@@ -58,6 +62,9 @@ class Ceilings(Schema):
             the limit of detections. A detector whose boxes deviate can lie a little above it.
         oracle: The ground truth as detections, through decoding, resize and evaluation alone: 1,
             or `oracle_reasons` say why not.
+        recall_50, perfect_recall_50: Share of all objects that can be found at IoU 0.5, by any
+            detector and by the perfect one.
+        ap_by_iou: What AP can't exceed at each of COCO's thresholds.
         classes: In the order of the label map.
     """
 
@@ -69,6 +76,9 @@ class Ceilings(Schema):
     perfect: CocoStatistics
     oracle: CocoStatistics
     oracle_reasons: tuple[str, ...]
+    recall_50: Metric
+    perfect_recall_50: Metric
+    ap_by_iou: tuple[ApAtIou, ...]
     classes: tuple[ClassCeilings, ...]
 
     def of_class(self, name: str) -> ClassCeilings | None:
@@ -178,7 +188,7 @@ class RuleFeasibility(Schema):
         margin: Of a comparison: how far below the champion is allowed, negative where a gain is
             asked for; null for a threshold.
         outcome: `out_of_reach` can't hold; `at_risk` may not, for the `reason`.
-        ceiling, perfect: Of the rule's metric; null where it is undefined.
+        ceiling, perfect: Of the rule's metric; null where it is undefined or has none.
         boxes: Ground truth boxes that the metric rests on.
         confidence: Of the intervals that follow: the policy's, or 0.95 where it has none.
         by_interval: Whether the gate judges the rule by such an interval.
@@ -191,7 +201,7 @@ class RuleFeasibility(Schema):
     """
 
     rule: str
-    metric: MetricName
+    metric: PolicyMetric
     class_name: str | None
     threshold: float | None
     margin: float | None

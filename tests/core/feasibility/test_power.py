@@ -9,7 +9,7 @@ from kfdet.core.coco import Detections, EvaluationData
 from kfdet.core.evidence import gather_evidence
 from kfdet.core.feasibility.objects import SplitObjects
 from kfdet.core.feasibility.power import made_up, spread_curves
-from kfdet.core.uncertainty import Subject, spreads, weighted_metric
+from kfdet.core.uncertainty import Subject, measured_values, spreads
 
 LABELS = label_map("cat", "dog")
 AP, AP50 = Subject(metric="ap"), Subject(metric="ap50")
@@ -43,14 +43,11 @@ def test_the_error_told_beforehand_is_near_that_of_another_detectors_bootstrap(f
     curves = spread_curves(objects, [AP, AP50, CAT50], label_map=LABELS)
     evidence = gather_evidence(plain_detector(objects, seed=1, found=found), label_map=LABELS)
     measured = spreads([AP, AP50, CAT50], evidence, class_ids=[1, 2], resamples=300, seed=0)
-    for subject, error in measured.items():
-        ids = [1, 2] if subject.class_id is None else [subject.class_id]
-        values = weighted_metric(
-            evidence, np.ones((150, 1)), metric=subject.metric, class_ids=ids
-        )  # fmt: skip
-        told = curves[subject].at(float(values.mean()), paired=False)
-        assert error is not None
-        assert 0.5 < told / error < 2.0
+    values = measured_values([AP, AP50, CAT50], evidence, class_ids=[1, 2])
+    for subject, spread in measured.items():
+        assert spread is not None
+        told = curves[subject].at(values[subject], paired=False)
+        assert 0.5 < told / spread.standard_error < 2.0
 
 
 def test_four_times_the_images_halve_the_error():

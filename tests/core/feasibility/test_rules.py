@@ -20,14 +20,16 @@ NONE_LOST = Losses(unfindable=0, suppressed=0, over_limit=0)
 
 def ceilings(ceiling=1.0, perfect=1.0, *, losses=NONE_LOST, boxes=100, images=100, **changes):
     stats = statistics(ceiling, **changes)
+    at_50 = {"recall_50": ceiling, "perfect_recall_50": perfect}
+    at_50 |= {"ap_by_iou": [{"iou": 0.5, "ap": ceiling}, {"iou": 0.75, "ap": ceiling / 2}]}
     low = statistics(perfect, **{k: v for k, v in changes.items() if v is None})
     return Ceilings(
         split="test", split_digest=digest("test"), images=images, boxes=boxes,
-        ceiling=stats, perfect=low, oracle=statistics(1.0), oracle_reasons=(),
+        ceiling=stats, perfect=low, oracle=statistics(1.0), oracle_reasons=(), **at_50,
         classes=(
             ClassCeilings(
                 id=1, name="cat", boxes=boxes, images=images, losses=losses,
-                ceiling=stats, perfect=low, oracle=statistics(1.0),
+                ceiling=stats, perfect=low, oracle=statistics(1.0), **at_50,
             ),
         ),
     )  # fmt: skip
@@ -100,10 +102,10 @@ def test_a_rule_judged_by_its_interval_needs_room_above_the_threshold():
     rule = threshold(0.5, confidence=0.95)
     assert rule.outcome == "reachable"
     assert rule.half_width == pytest.approx(1.96 * 0.02, rel=1e-3)
-    assert rule.needed == pytest.approx(0.5 + 1.96 * 0.02, abs=1e-3)
+    assert rule.needed == pytest.approx(0.5 + 1.96 * 0.02, abs=2e-3)
     tight = threshold(0.98, confidence=0.95)
     assert tight.outcome == "at_risk"
-    # 0.02 of room where the interval takes 0.0392: four times the images, nearly.
+    # Half the room that the interval takes: four times the images, nearly.
     assert tight.more_images == math.ceil(100 * (1.96 * 0.02 / 0.02) ** 2 - 100)
     by_value = judge({"metric": "ap", "at_least": 0.98, "point_estimate": True}, confidence=0.95)[0]
     assert (by_value.outcome, by_value.by_interval) == ("reachable", False)
@@ -135,6 +137,37 @@ def test_without_a_curve_an_interval_can_not_be_told():
     policy = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", "confidence": 0.9})
     outcomes = [one.outcome for one in judge_rules(policy, ceilings(), {}, max_detections=100)]
     assert outcomes == ["at_risk", "at_risk"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "at", "ceiling"),
+    [
+        ("recall", None, 0.6),
+        ("f1", None, 0.75),
+        ("precision", None, 1.0),
+        ("recall_at_precision", 0.9, 0.6),
+        ("precision_at_recall", 0.6, 1.0),
+        ("precision_at_recall", 0.7, 0.0),
+        ("ap_at_iou", 0.75, 0.3),
+        ("ap_at_iou", 0.6, 0.6),
+    ],
+)
+def test_every_metric_that_a_rule_can_read_has_its_ceiling(metric, at, ceiling):
+    (rule,) = judge({"metric": metric, "at": at, "at_least": 0.99}, found=ceilings(0.6, 0.6))
+    assert rule.ceiling == pytest.approx(ceiling)
+    assert rule.outcome == ("reachable" if ceiling == 1 else "out_of_reach")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"metric": "calibration_error", "at_most": 0.1},
+        {"metric": "recall", "at_least": 0.99, "slice": {"by": "box_size", "name": "small"}},
+    ],
+)
+def test_what_nothing_bounds_is_left_to_the_gate(rule):
+    (entry,) = judge(rule, found=ceilings(0.6, 0.6))
+    assert (entry.outcome, entry.ceiling) == ("reachable", None)
 
 
 @given(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kfdet.core.coco import Engine
+from kfdet.core.coco import IOU_THRESHOLDS, Bool, Engine, Float64
 from kfdet.core.experiment import anchor_shapes_px
 from kfdet.core.feasibility.anchor_search import suggest
 from kfdet.core.feasibility.anchors import anchors_total, fit, recall_rows
@@ -38,6 +38,7 @@ from kfdet.schema.feasibility import (
     Losses,
     RuleFeasibility,
 )
+from kfdet.schema.metrics import ApAtIou
 from kfdet.schema.run_config import DetectorConfig, GatePolicy, TrainingConfig
 
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -79,7 +80,11 @@ def assess(
     """
     test, train = splits["test"], splits["train"]
     ceilings, kept = _ceilings(question, test, digest=test_digest)
-    subjects = list(dict.fromkeys(subject_of(rule, ceilings) for rule in question.policy.rules))
+    subjects = list(
+        dict.fromkeys(
+            subject_of(rule, ceilings) for rule in question.policy.rules if rule.slice is None
+        )
+    )
     curves = spread_curves(test, subjects, label_map=question.label_map, seed=question.seed)
     rules = tuple(
         judge_rules(
@@ -142,7 +147,9 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
                     over_limit=int(np.count_nonzero(kept.over_limit & mine)),
                 ),
                 ceiling=bound.per_class[k], perfect=perfect.per_class[k],
-                oracle=plain.per_class[k],
+                oracle=plain.per_class[k], recall_50=_number(bound.recall_50[k]),
+                perfect_recall_50=_share(kept.kept & mine, mine),
+                ap_by_iou=_by_iou(bound.ap[:, k]),
             )
         )  # fmt: skip
     return Ceilings(
@@ -150,8 +157,26 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
         boxes=int(np.count_nonzero(test.counted)), ceiling=bound.overall,
         perfect=perfect.overall, oracle=plain.overall,
         oracle_reasons=tuple(reasons_below_one(plain, test, label_map=label_map)),
+        recall_50=_number(bound.recall_50[-1]),
+        perfect_recall_50=_share(kept.kept, test.counted),
+        ap_by_iou=_by_iou(bound.ap[:, -1]),
         classes=tuple(classes),
     ), kept  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _share(part: Bool, whole: Bool) -> float | None:
+    return float(np.count_nonzero(part) / np.count_nonzero(whole)) if whole.any() else None
+
+
+def _by_iou(values: Float64) -> tuple[ApAtIou, ...]:
+    return tuple(
+        ApAtIou(iou=iou, ap=_number(value))
+        for iou, value in zip(IOU_THRESHOLDS, values, strict=True)
+    )
 
 
 def _anchors(question: Question, train: SplitObjects) -> AnchorFit:

@@ -37,13 +37,21 @@ _A = len(AREAS)
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Attributes:
-    overall: Of the means over the classes.
-    per_class: In the order of the label map.
+    """K classes in the order of the label map, T thresholds of IoU.
+
+    Attributes:
+        overall: Of the means over the classes.
+        per_class: Of each class.
+        ap: float64[T, K + 1], average precision at each IoU, all classes together last; NaN where
+            there is no ground truth.
+        recall_50: float64[K + 1], share of the objects that can be found at IoU 0.5, of all
+            classes together last; NaN where there are none.
     """
 
     overall: CocoStatistics
     per_class: tuple[CocoStatistics, ...]
+    ap: Float64
+    recall_50: Float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +92,15 @@ def bounds(
         kept = np.minimum(findable.found, min(limit, nms.max_detections))
         recall[m] = _recall(kept, findable, total)
         shared[m] = _mean_of_shared(kept, findable, total, most=nms.max_detections)
+    defined = total.T > 0
+    by_class = np.where(defined[0], _precision(recall[-1, :, 0]), np.nan)
+    together = _mean_precision(recall[-1, :, 0], shared[-1, :, 0], defined=defined[0])
     return Bounds(
-        overall=_statistics(recall, shared, defined=total.T > 0),
+        ap=np.concatenate([by_class, together[:, None]], axis=1),
+        recall_50=_recall_50(recall[-1, 0, 0], findable, total, most=nms.max_detections),
+        overall=_statistics(recall, shared, defined=defined),
         per_class=tuple(
-            _statistics(recall[..., k : k + 1], recall[..., k], defined=total.T[:, k : k + 1] > 0)
+            _statistics(recall[..., k : k + 1], recall[..., k], defined=defined[:, k : k + 1])
             for k in range(classes)
         ),
     )
@@ -164,22 +177,52 @@ def _mean_of_shared(kept: Int64, findable: _Findable, total: Float64, *, most: i
     return answer
 
 
+def _precision(recall: Float64) -> Float64:
+    """Returns the average precision that a recall allows: the share of recall points it reaches."""
+    points = np.array(RECALL_POINTS)
+    reached = np.searchsorted(points, recall + _ROUNDING, side="right") / points.size
+    return np.where(recall > 0, reached, 0.0)
+
+
+def _mean_precision(recall: Float64, shared: Float64, *, defined: Bool) -> Float64:
+    """Returns the bound of the mean average precision over the classes, float64[T].
+
+    Args:
+        recall: float64[T, K].
+        shared: float64[T], bound of the mean recall.
+        defined: bool[K].
+    """
+    if not defined.any():
+        return np.full(shared.shape, np.nan)
+    by_class = _precision(recall)[:, defined].mean(axis=1)
+    points = len(RECALL_POINTS)
+    bound: Float64 = np.minimum(by_class, (100 * shared + 1) / points + _ROUNDING)
+    return bound
+
+
+def _recall_50(by_class: Float64, findable: _Findable, total: Float64, *, most: int) -> Float64:
+    """Returns float64[K + 1], the last for all objects together."""
+    kept = np.minimum(findable.found[0, 0], min(_LIMITS[-1], most))
+    of_image = np.zeros(findable.image.max(initial=-1) + 1)
+    np.add.at(of_image, findable.image, kept.astype(np.float64))
+    found = np.minimum(of_image, most).sum()
+    boxes = total[:, 0]
+    every = found / boxes.sum() if boxes.sum() else np.nan
+    return np.append(np.where(boxes > 0, by_class, np.nan), every)
+
+
 def _statistics(recall: Float64, shared: Float64, *, defined: Bool) -> CocoStatistics:
     """Args:
     recall: float64[M, T, A, K].
     shared: float64[M, T, A], bound of the mean recall.
     defined: bool[A, K]: the class has boxes in the range.
     """
-    points = np.array(RECALL_POINTS)
-    precision = np.searchsorted(points, recall + _ROUNDING, side="right") / points.size
-    precision = np.where(recall > 0, precision, 0.0)
 
     def average_precision(ious: slice, a: int) -> float | None:
         if not defined[a].any():
             return None
-        by_class = precision[-1, ious, a][:, defined[a]].mean(axis=1)
-        together = (100 * shared[-1, ious, a] + 1) / points.size + _ROUNDING
-        return float(np.minimum(by_class, together).mean())
+        bound = _mean_precision(recall[-1, ious, a], shared[-1, ious, a], defined=defined[a])
+        return float(bound.mean())
 
     def average_recall(m: int, a: int) -> float | None:
         if not defined[a].any():

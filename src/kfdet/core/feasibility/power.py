@@ -1,10 +1,10 @@
 """How far a metric would move on other images, before there is a model: evaluations made up, then resampled.
 
 Made-up detectors of rising quality answer the real ground truth: they miss objects, place boxes
-badly, answer twice and see things that are not there. Some images are harder than others for all of
-them, and some objects, so that errors come in clusters and two models err alike. The standard error
-of a metric comes from the same bootstrap over images that the gate uses, and is read off where the
-metric is near the threshold in question.
+badly, and see things that are not there. Some images are harder than others for all of them, and some
+objects, so that errors come in clusters and two models err alike. The standard error of a metric
+comes from the same resampling of images that the gate uses, and is read off where the metric is near
+the threshold in question.
 
 The made-up detectors are no model of any real one. On the blood cells' test split their standard errors
 are 0.8 to 1.6 times those of a trained detector's bootstrap: good enough to tell 0.02 from 0.10.
@@ -12,6 +12,7 @@ are 0.8 to 1.6 times those of a trained detector's bootstrap: good enough to tel
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kfdet.core.coco import Detections, EvaluationData, Float64, Int64, taken
-from kfdet.core.evidence import Evidence, gather_evidence
+from kfdet.core.evidence import gather_evidence
 from kfdet.core.feasibility.objects import SplitObjects
-from kfdet.core.uncertainty import (
-    Subject,
-    draw_weights,
-    mean_over_classes,
-    weighted_metric,
-)
+from kfdet.core.uncertainty import Subject, measured_values, spreads
 from kfdet.schema.dataset import LabelMap
 
 QUALITIES = (-1.5, -0.75, 0.0, 0.5, 1.0, 1.5, 2.0, 2.75, 3.5)
@@ -80,25 +76,25 @@ def spread_curves(
     """
     part, factor = _part(objects, images=images, seed=seed)
     class_ids = [label.id for label in label_map.classes]
-    weights = draw_weights(len(part.images), resamples=_RESAMPLES, seed=seed)
-    weights = np.concatenate([np.ones((len(part.images), 1)), weights], axis=1)
+    spread = functools.partial(
+        spreads, subjects, class_ids=class_ids, resamples=_RESAMPLES, seed=seed
+    )
     points: dict[Subject, list[tuple[float, float, float]]] = {}
     for quality in QUALITIES:
-        pair = [
+        one, other = (
             gather_evidence(
                 made_up(part, quality=quality, seed=seed, model=model), label_map=label_map
             )
             for model in (0, 1)
-        ]
-        drawn = [_drawn(one, subjects, weights, class_ids=class_ids) for one in pair]
-        for subject in subjects:
-            mine, theirs = (one[subject] for one in drawn)
-            alone, paired = mine[1:], mine[1:] - theirs[1:]
-            if np.isnan(mine[0]) or np.count_nonzero(~np.isnan(paired)) < 2:
-                continue
-            points.setdefault(subject, []).append(
-                (float(mine[0]), factor * _deviation(alone), factor * _deviation(paired))
-            )
+        )
+        values = measured_values(subjects, one, class_ids=class_ids)
+        alone = spread(one)
+        paired = spread(one, other)
+        for subject, value in values.items():
+            mine, difference = alone[subject], paired[subject]
+            if not math.isnan(value) and mine is not None and difference is not None:
+                errors = factor * mine.standard_error, factor * difference.standard_error
+                points.setdefault(subject, []).append((value, *errors))
     return {subject: _curve(found) for subject, found in points.items()}
 
 
@@ -158,25 +154,6 @@ def _part(objects: SplitObjects, *, images: int, seed: int) -> tuple[SplitObject
     return part, math.sqrt(images / total)
 
 
-def _drawn(
-    evidence: Evidence, subjects: Sequence[Subject], weights: Float64, *, class_ids: list[int]
-) -> dict[Subject, Float64]:
-    answer = {}
-    by_metric: dict[str, Float64] = {}
-    for subject in subjects:
-        if subject.metric not in by_metric:
-            by_metric[subject.metric] = weighted_metric(
-                evidence, weights, metric=subject.metric, class_ids=class_ids
-            )
-        values = by_metric[subject.metric]
-        answer[subject] = (
-            mean_over_classes(values)
-            if subject.class_id is None
-            else values[class_ids.index(subject.class_id)]
-        )
-    return answer
-
-
 def _placed(boxes: Float64, *, looseness: Float64, rng: np.random.Generator) -> Float64:
     """Returns boxes whose sides are moved by about a share of the box's size."""
     size = boxes[:, 2:] - boxes[:, :2]
@@ -203,10 +180,6 @@ def _alarms(rows: Int64, *, quality: float, rng: np.random.Generator) -> Int64:
     """Returns the objects near which something is seen that is not there."""
     rate = _ALARMS_AN_OBJECT * math.exp(-0.6 * quality)
     return np.repeat(rows, np.minimum(rng.poisson(rate, rows.size), 3))
-
-
-def _deviation(values: Float64) -> float:
-    return float(np.std(values[~np.isnan(values)], ddof=1))
 
 
 def _curve(points: list[tuple[float, float, float]]) -> SpreadCurve:

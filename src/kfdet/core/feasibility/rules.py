@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -11,9 +11,11 @@ from typing import Literal
 import numpy as np
 
 from kfdet.core.feasibility.power import SpreadCurve
-from kfdet.core.uncertainty import Subject
+from kfdet.core.measures import subject_in_words
+from kfdet.core.uncertainty import Estimate, Spread, Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+from kfdet.schema.metrics import METRIC_NAMES, ApAtIou
+from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 
 Outcome = Literal["reachable", "at_risk", "out_of_reach"]
 
@@ -26,7 +28,7 @@ _USUAL_CONFIDENCE = 0.95
 def subject_of(rule: GateRule, ceilings: Ceilings) -> Subject:
     """Returns what a rule is about."""
     entry = ceilings.of_class(rule.class_name) if rule.class_name is not None else None
-    return Subject(metric=rule.metric, class_id=entry.id if entry else None)
+    return Subject(metric=rule.metric, at=rule.at, class_id=entry.id if entry else None)
 
 
 def judge_rules(
@@ -49,9 +51,12 @@ def judge_rules(
             rule=rule,
             policy=policy,
             ceilings=ceilings,
-            curve=curves.get(subject_of(rule, ceilings)),
+            curve=None if rule.slice else curves.get(subject_of(rule, ceilings)),
             max_detections=max_detections,
         )
+        if rule.slice is not None or rule.metric in LOW_IS_GOOD:
+            yield _unbounded(view)
+            continue
         if rule.at_least is not None:
             yield _threshold(view, rule.at_least)
         if rule.champion is not None:
@@ -70,8 +75,7 @@ class _View:
 
     @property
     def subject(self) -> str:
-        name = self.rule.class_name
-        return self.rule.metric + (f' of "{name}"' if name is not None else "")
+        return subject_in_words(self.rule)
 
     @property
     def own(self) -> Ceilings | ClassCeilings:
@@ -81,11 +85,20 @@ class _View:
 
     @property
     def ceiling(self) -> float | None:
-        return self.own.ceiling.value(self.rule.metric)
+        if self.rule.metric == "ap_at_iou":
+            return _nearest(self.own.ap_by_iou, self.rule.at or 0.0)
+        if self.rule.metric in METRIC_NAMES:
+            return self.own.ceiling.value(self.rule.metric)
+        return _at_recall(self.rule, self.own.recall_50)
 
     @property
     def perfect(self) -> float | None:
-        return self.own.perfect.value(self.rule.metric)
+        if self.rule.metric in METRIC_NAMES:
+            return self.own.perfect.value(self.rule.metric)
+        if self.rule.metric == "ap_at_iou":
+            # What is answered exactly is found at every threshold.
+            return self.own.perfect.ap50
+        return _at_recall(self.rule, self.own.perfect_recall_50)
 
     @property
     def by_interval(self) -> bool:
@@ -99,11 +112,26 @@ class _View:
     def quantile(self) -> float:
         return _NORMAL.inv_cdf((1 + self.confidence) / 2)
 
-    def error_at(self, value: float, *, paired: bool) -> float | None:
-        """Returns the standard error there, at least one box' worth, as the gate has it."""
+    def estimate(self, value: float) -> Estimate | None:
+        """Returns what the gate would make of a measured value."""
         if self.curve is None:
             return None
-        return max(self.curve.at(value, paired=paired), 1 / max(self.own.boxes, 1))
+        error = self.curve.at(value, paired=False)
+        return Estimate.of_value(
+            value, Spread(standard_error=error, excess=0.0), boxes=self.own.boxes
+        )
+
+    def error_at(self, value: float) -> float | None:
+        """Returns the standard error there."""
+        estimate = self.estimate(value)
+        return None if estimate is None else estimate.standard_error
+
+    def paired_error_at(self, value: float) -> float | None:
+        """Returns the standard error of a difference there."""
+        if self.curve is None:
+            return None
+        spread = Spread(standard_error=self.curve.at(value, paired=True), excess=0.0)
+        return Estimate.of_difference(0.0, spread, boxes=self.own.boxes).standard_error
 
     def result(
         self,
@@ -117,11 +145,13 @@ class _View:
         error: float | None = None,
         needed: float | None = None,
         more_images: int | None = None,
+        bounded: bool = True,
     ) -> RuleFeasibility:
         return RuleFeasibility(
             rule=words, metric=self.rule.metric, class_name=self.rule.class_name,
             threshold=threshold, margin=margin, outcome=outcome, reason=reason, remedy=remedy,
-            ceiling=self.ceiling, perfect=self.perfect, boxes=self.own.boxes,
+            ceiling=self.ceiling if bounded else None,
+            perfect=self.perfect if bounded else None, boxes=self.own.boxes,
             confidence=self.confidence, by_interval=self.by_interval, standard_error=error,
             half_width=None if error is None else self.quantile * error,
             detectable=(
@@ -166,7 +196,7 @@ def _threshold(view: _View, at_least: float) -> RuleFeasibility:
             f"{view.subject} can't exceed {ceiling:.4f}, and {at_least:g} is asked for: {cause}.",
             f"{remedy} Or lower the threshold.", threshold=at_least,
         )  # fmt: skip
-    error = view.error_at(at_least, paired=False)
+    error = view.error_at(at_least)
     needed = _needed(view, at_least) if view.by_interval else None
     if at_least > perfect + _SLACK:
         cause, remedy = _cause(view)
@@ -222,7 +252,7 @@ def _comparison(view: _View, champion: ChampionRule) -> RuleFeasibility:
     unfit = _unfit(view)
     if unfit:
         return view.result(words, "out_of_reach", *unfit, margin=margin)
-    error = view.error_at(_level(view), paired=True)
+    error = view.paired_error_at(_level(view))
     if error is None:
         outcome: Outcome = "at_risk" if view.by_interval else "reachable"
         return view.result(
@@ -285,10 +315,12 @@ def _needed(view: _View, at_least: float) -> float | None:
     """Returns the lowest value whose interval lies above the threshold; None where there is none."""
     if view.curve is None:
         return None
-    values = np.linspace(at_least, 1.0, 1001)
-    errors = [view.error_at(float(value), paired=False) or 0.0 for value in values]
-    holds = values - view.quantile * np.array(errors) >= at_least - _SLACK
-    return float(values[np.argmax(holds)]) if holds.any() else None
+    values: list[float] = np.linspace(at_least, 1.0, 501).tolist()
+    for value in values:
+        estimate = view.estimate(value)
+        if estimate is not None and estimate.steps_above(at_least) >= view.quantile:
+            return value
+    return None
 
 
 def _more(view: _View, error: float, wanted: float) -> int | None:
@@ -297,6 +329,37 @@ def _more(view: _View, error: float, wanted: float) -> int | None:
         return None
     grown = view.ceilings.images * (view.quantile * error / wanted) ** 2
     return max(0, math.ceil(grown - view.ceilings.images)) or None
+
+
+def _unbounded(view: _View) -> RuleFeasibility:
+    """Returns the entry of a rule about what nothing is known of beforehand."""
+    rule = view.rule
+    bound = "at most" if rule.metric in LOW_IS_GOOD else "at least"
+    wanted = f"{rule.threshold:g}" if rule.threshold is not None else "the champion's"
+    return view.result(
+        f"{view.subject} {bound} {wanted}", "reachable",
+        "Nothing bounds it beforehand: it is judged when it is measured.",
+        threshold=rule.threshold, bounded=False,
+    )  # fmt: skip
+
+
+def _at_recall(rule: GateRule, recall: float | None) -> float | None:
+    """Returns the bound of a metric at IoU 0.5 that a bound of recall implies."""
+    if recall is None:
+        return None
+    if rule.metric in ("recall", "recall_at_precision"):
+        return recall
+    if rule.metric == "f1":
+        return 2 * recall / (1 + recall)
+    if rule.metric == "precision_at_recall":
+        return 1.0 if recall >= (rule.at or 0.0) - _SLACK else 0.0
+    return 1.0 if recall > 0 else 0.0
+
+
+def _nearest(values: Sequence[ApAtIou], at: float) -> float | None:
+    """Returns AP at an IoU: between two of them, that at the lower one bounds it."""
+    below = [entry.ap for entry in values if entry.iou <= at + 1e-6]
+    return below[-1] if below else 1.0
 
 
 def _cause(view: _View) -> tuple[str, str]:
