@@ -24,8 +24,8 @@ os.environ["COLUMNS"] = "100"
 
 REMEDY = "make generate"
 STAGES = (
-    "fingerprint", "validate", "warmstart", "render", "train", "select", "evaluate", "merge", "gate", "export",
-    "publish",
+    "fingerprint", "examine", "validate", "warmstart", "render", "train", "select", "evaluate", "merge",
+    "gate", "export", "publish",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Validates the records of a data set, before anything else is spent on it."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
-from kfp.dsl import HTML, Artifact, Metrics, Output
+from kfp.dsl import HTML, Artifact, Input, Metrics, Output
 
 from components._component import light_component
 
@@ -11,17 +11,19 @@ from components._component import light_component
 def validate(
     dataset: str,
     data_digest: str,
+    groups: Input[List[Artifact]],
     manifest: Output[Artifact],
     statistics: Output[Artifact],
     findings: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
 ) -> NamedTuple("Outputs", [("manifest_digest", str)]):
-    """Checks every record and writes manifest, statistics and findings; bad data ends the run.
+    """Puts the examined groups together and writes manifest, statistics and findings; bad data ends the run.
 
     Args:
         dataset: The section `dataset` of the run configuration, as JSON.
         data_digest: Digest of the data's bytes; a run with other bytes is a run of its own.
+        groups: The folders of all the examine tasks, in any order.
         manifest: Shards, counts and digests of every split.
         statistics: Class counts and distributions of every split.
         findings: What is wrong with the data, and where.
@@ -43,6 +45,7 @@ def validate(
         result = stage.run(
             dataset=parse_json(DatasetConfig, dataset, where="dataset"),
             data_digest=data_digest,
+            groups=[Path(artifact.path) for artifact in groups],
             manifest=Path(manifest.path),
             statistics=Path(statistics.path),
             findings=Path(findings.path),

@@ -7,6 +7,7 @@ from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
 from components.evaluate.component import evaluate
+from components.examine.component import examine
 from components.export.component import export
 from components.fingerprint.component import fingerprint
 from components.gate.component import gate
@@ -20,7 +21,9 @@ from components.warmstart.component import warmstart
 from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig
 from pipelines.detection_training.placement import place
 
-_DESCRIPTION = "Validate, render, train, select, evaluate, merge, gate; if pass: export, publish."
+_DESCRIPTION = (
+    "Examine, validate, render, train, select, evaluate, merge, gate; if pass: export, publish."
+)
 
 
 def detection_training(
@@ -65,6 +68,8 @@ def detection_training(
         model_root: str,
         registry: str,
         model: str,
+        groups: List[int] = [0],  # noqa: B006 kfp reads the default and never changes it
+        num_groups: int = 1,
         shards: List[int] = [0, 1],  # noqa: B006 kfp reads the default and never changes it
         num_shards: int = 2,
         evaluation_batch_size: int = 8,
@@ -77,7 +82,18 @@ def detection_training(
             named = light(fingerprint(dataset=dataset)).set_caching_options(enable_caching=False)
             digest = named.outputs["data_digest"]
 
-        validated = light(validate(dataset=dataset, data_digest=digest))
+        with dsl.ParallelFor(items=groups, name="examine-groups") as group:
+            examined = light(
+                examine(group=group, num_groups=num_groups, dataset=dataset, data_digest=digest)
+            )
+
+        validated = light(
+            validate(
+                dataset=dataset,
+                data_digest=digest,
+                groups=dsl.Collected(examined.outputs["examined"]),
+            )
+        )
 
         begun = training
         if cluster.start_from == "champion":
@@ -122,8 +138,6 @@ def detection_training(
             )
         )
 
-        # Tasks in the loop take what others made as artifacts: kfp.local 2.17 puts the loop's item
-        # in the place of every output parameter that is passed into a loop.
         with dsl.ParallelFor(items=shards, name="evaluate-shards") as shard:
             evaluated = inference(
                 evaluate(

@@ -74,7 +74,7 @@ def test_the_time_left_is_told_from_the_pace_where_the_stage_does_not_tell() -> 
     assert "40 s left" in shown(view, console)["select"]
 
 
-def test_shards_at_work_at_once_are_added_up() -> None:
+def test_tasks_at_work_at_once_are_added_up() -> None:
     console, clock = terminal(), Clock()
     view = LiveView(["evaluate"], console=console, clock=clock)
     view.event(progress("evaluate", 10, 50, "shard 1/2"))
@@ -83,7 +83,7 @@ def test_shards_at_work_at_once_are_added_up() -> None:
     view.event(progress("evaluate", 20, 50, "shard 1/2"))
     line = shown(view, console)["evaluate"]
     assert "35/100 steps" in line
-    assert "2 shards" in line
+    assert "2 tasks" in line
 
 
 def test_what_became_of_a_stage_stays() -> None:
@@ -179,8 +179,8 @@ def test_the_final_table_has_status_result_and_report_of_every_stage() -> None:
     console = Console(file=io.StringIO(), width=160)
     console.print(final_table(run_record(failed="train")))
     lines = written(console)
-    assert f"train ✗ failed 3.0 s train key figure {HOSTILE}" in lines
-    assert f"validate ✓ done 0.0 s validate key figure {HOSTILE} reports/validate.html" in lines
+    assert f"train ✗ failed 4.5 s train key figure {HOSTILE}" in lines
+    assert f"validate ✓ done 1.5 s validate key figure {HOSTILE} reports/validate.html" in lines
     assert "select – skipped" in lines
     assert "all 1 min 36 s" in lines
 

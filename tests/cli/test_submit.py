@@ -11,7 +11,18 @@ import yaml
 from kfp_api.double import started
 
 DIGEST = "ab" * 32
-STAGES = ("validate", "render", "train", "select", "evaluate", "merge", "gate", "export", "publish")
+STAGES = (
+    "examine",
+    "validate",
+    "render",
+    "train",
+    "select",
+    "evaluate",
+    "merge",
+    "gate",
+    "export",
+    "publish",
+)
 PASSED = "[gate] pass: ap 0.91 is at least 0.75.\n"
 FAILED = "[gate] fail: ap 0.41 is below 0.75.\n"
 UNSURE = "[gate] insufficient_evidence: 12 images are too few.\n"
@@ -38,7 +49,7 @@ def ended(states, state="SUCCEEDED"):
 
 
 def all_done(*, gate_passes=True):
-    names = STAGES if gate_passes else STAGES[:7]
+    names = STAGES if gate_passes else STAGES[:8]
     return dict.fromkeys(names, "SUCCEEDED") | {"evaluate": ["SUCCEEDED", "SUCCEEDED"]}
 
 

@@ -85,7 +85,7 @@ def run(folder, config, *arguments, check=True):
     return read_document(RunRecord, folder / "out" / "run.json"), done
 
 
-EVALUATED = ("validate", "render", "train", "select", "evaluate", "merge")
+EVALUATED = ("examine", "validate", "render", "train", "select", "evaluate", "merge")
 
 
 def test_a_threshold_that_is_not_met_ends_in_fail_with_a_report_and_no_export(folder):

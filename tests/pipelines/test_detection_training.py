@@ -67,18 +67,33 @@ def test_gate_and_publish_are_never_taken_from_the_cache(spec):
     assert uncached == {"gate", "publish"}
 
 
+def loops(spec):
+    return {
+        task.parameter_iterator.items.input_parameter.removeprefix("pipelinechannel--"): task
+        for task in spec.root.dag.tasks.values()
+        if task.HasField("parameter_iterator")
+    }
+
+
 def test_a_loop_item_is_an_index_and_not_a_list_of_files(spec):
-    (loop,) = [t for t in spec.root.dag.tasks.values() if t.HasField("parameter_iterator")]
-    assert loop.parameter_iterator.items.input_parameter.endswith("shards")
-    default = spec.root.input_definitions.parameters["shards"].default_value
-    assert [item.number_value for item in default.list_value.values] == [0, 1]
+    assert set(loops(spec)) == {"groups", "shards"}
+    for name, items in (("groups", [0]), ("shards", [0, 1])):
+        default = spec.root.input_definitions.parameters[name].default_value
+        assert [item.number_value for item in default.list_value.values] == items
 
 
 def test_no_output_parameter_is_passed_into_a_loop(spec):
-    """kfp.local 2.17 puts the loop's item in its place, silently."""
-    (loop,) = [t for t in spec.root.dag.tasks.values() if t.HasField("parameter_iterator")]
-    kinds = {value.WhichOneof("kind") for value in loop.inputs.parameters.values()}
-    assert kinds == {"component_input_parameter"}
+    """kfp.local 2.17 puts the loop's item in its place, where kfdet run does not prevent it."""
+    for loop in loops(spec).values():
+        kinds = {value.WhichOneof("kind") for value in loop.inputs.parameters.values()}
+        assert kinds == {"component_input_parameter"}
+
+
+def test_render_waits_for_the_verdict_on_all_groups(spec):
+    root = spec.root.dag.tasks
+    (before,) = root["validate"].dependent_tasks
+    assert root[before] == loops(spec)["groups"]
+    assert "validate" in root["render"].dependent_tasks
 
 
 def test_every_task_states_its_resources(documents):

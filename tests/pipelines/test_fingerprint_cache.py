@@ -66,8 +66,10 @@ def statuses(folder):
 
 def test_unchanged_data_are_read_and_not_validated_again_until_they_change(folder):
     first, again = statuses(folder), statuses(folder)
-    assert (first["fingerprint"], first["validate"]) == ("done", "done")
-    assert (again["fingerprint"], again["validate"]) == ("done", "cached")
+    names = ("fingerprint", "examine", "validate")
+    assert [first[name] for name in names] == ["done", "done", "done"]
+    assert [again[name] for name in names] == ["done", "cached", "cached"]
     shards = sorted((folder / "data").glob("train-*.tfrecord"))
     shards[-1].write_bytes(shards[0].read_bytes())
-    assert statuses(folder)["validate"] != "cached"
+    changed = statuses(folder)
+    assert [changed[name] for name in names] == ["done", "done", "failed"]

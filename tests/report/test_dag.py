@@ -27,18 +27,18 @@ def test_the_picture_of_the_pipeline_stands_alone() -> None:
 
 def test_every_stage_has_its_state_and_a_link_where_it_has_a_report() -> None:
     record = run_record(failed="select")
-    root = parse_xml(run_dag(record.stages, shards=2, registry="unchanged"))
+    root = parse_xml(run_dag(record.stages, tasks={"evaluate": 2}, registry="unchanged"))
     groups = [e for e in root.iter() if e.get("class") in ("done", "failed", "skipped")]
     states = [group.get("class") for group in groups]
-    assert states == ["done"] * 3 + ["failed"] + ["skipped"] * 5
+    assert states == ["done"] * 4 + ["failed"] + ["skipped"] * 5
     hrefs = [e.get("href") for e in root.iter() if e.get("href")]
-    assert hrefs == [f"reports/{stage}.html" for stage in STAGES[:3]]
+    assert hrefs == [f"reports/{stage}.html" for stage in STAGES[:4]]
 
 
 def test_a_long_key_figure_is_cut_in_the_box_and_whole_in_its_title() -> None:
     words = " ".join(f"word{k}" for k in range(40))
     stage = run_record().stages[0].model_copy(update={"key_figure": words})
-    root = parse_xml(run_dag([stage], shards=1, registry="x"))
+    root = parse_xml(run_dag([stage], tasks={}, registry="x"))
     lines = [e.text or "" for e in root.iter() if e.get("class") == "line"]
     assert max(map(len, lines)) <= 27
     titles = [e.text or "" for e in root.iter() if e.tag.endswith("title")]

@@ -41,7 +41,7 @@ _ROOM_FOR_BAR = 84
 
 @dataclass(kw_only=True)
 class _Work:
-    """How far one piece of a stage is: the whole of it, or one shard."""
+    """How far one piece of a stage is: the whole of it, or one task of a loop."""
 
     done: int
     total: int
@@ -71,14 +71,14 @@ class _Stage:
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def progress(self, now: float) -> tuple[int, int, str] | None:
-        """Returns done and total over all shards, and what is known of the pace, in words."""
+        """Returns done and total over all tasks, and what is known of the pace, in words."""
         if not self.work:
             return None
         done = sum(work.done for work in self.work.values())
         total = sum(work.total for work in self.work.values())
         words = [f"{done:,}/{total:,} {next(iter(self.work.values())).unit}".rstrip()]
         if len(self.work) > 1:
-            words.append(f"{len(self.work)} shards")
+            words.append(f"{len(self.work)} tasks")
         else:
             words += _figures(next(iter(self.work.values())).figures)
         times = [work.left_s(now) for work in self.work.values() if work.done < work.total]

@@ -69,9 +69,10 @@ def _observe(tasks: Path, *, stopping: threading.Event) -> None:
     """
     from kfp import dsl
     from kfp.local import cache, status
-    from kfp.local.orchestrator import task_executor
+    from kfp.local.orchestrator import task_executor, task_spec_utils
 
     execute = task_executor.execute_single_task
+    iterate = task_spec_utils.create_parameter_loop_iteration_task_spec
     look_up = cache.LocalCache.get
     hits = threading.local()
 
@@ -82,6 +83,14 @@ def _observe(tasks: Path, *, stopping: threading.Event) -> None:
     def remember_hit(self: Any, key: str) -> Any:
         hits.last = look_up(self, key)
         return hits.last
+
+    def keep_outputs(loop: Any, item: Any, name: str) -> Any:
+        # kfp 2.17 puts the item in the place of every output that is passed into the loop.
+        iteration = iterate(loop, item, name)
+        for key, value in loop.inputs.parameters.items():
+            if value.HasField("task_output_parameter"):
+                iteration.inputs.parameters[key].CopyFrom(value)
+        return iteration
 
     def execute_and_tell(**task: Any) -> Any:
         name = task["task_name"]
@@ -113,6 +122,7 @@ def _observe(tasks: Path, *, stopping: threading.Event) -> None:
         )
         return outputs, outcome
 
+    task_spec_utils.create_parameter_loop_iteration_task_spec = keep_outputs
     cache.LocalCache.get = remember_hit
     task_executor.execute_single_task = execute_and_tell
 

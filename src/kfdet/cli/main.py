@@ -244,7 +244,17 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
         handler="kfdet.cli.stages:fingerprint",
         config=True,
     )
-    stage("validate", "check every record of a data set", config=True)
+    examine = stage("examine", "check the records of one group of shards", config=True)
+    examine.add_argument("--group", type=int, default=0, metavar="K", help="default: 0")
+    examine.add_argument("--num-groups", type=int, default=1, metavar="N", help="default: 1")
+    validate = stage("validate", "check every record of a data set", config=True)
+    validate.add_argument(
+        "--groups",
+        metavar="GROUP",
+        nargs="+",
+        default=[],
+        help="folders of all the groups from examine; records are then not read again",
+    )
 
     warmstart = _verb(
         verbs,

@@ -93,6 +93,8 @@ def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) 
         "model_root": model_root,
         "registry": registry.uri if "://" in registry.uri else str(Path(registry.uri).absolute()),
         "model": registry.model or config.name,
+        "groups": list(range(config.validation.groups)),
+        "num_groups": config.validation.groups,
         "shards": list(range(config.evaluation.shards)),
         "num_shards": config.evaluation.shards,
         "evaluation_batch_size": config.evaluation.batch_size,

@@ -30,7 +30,7 @@ from kfdet.errors import KfdetError
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.report import index
 from kfdet.schema.run_config import RunConfig
-from kfdet.schema.run_record import STAGES, RunRecord
+from kfdet.schema.run_record import STAGES, RunRecord, loop_tasks
 from kfdet.storage.atomic import explain_os_errors, write_text
 from kfdet.storage.dataset import data_digest, dataset_digests
 from kfdet.storage.documents import write_document
@@ -106,7 +106,7 @@ def _run(
     )
     write_text(folder.request, request.canonical_json())
 
-    progress = RunProgress(shards=config.evaluation.shards)
+    progress = RunProgress(tasks=loop_tasks(config))
     with LiveView(STAGES, console=console) as view:
         interrupted = _watch(folder, progress, view)
     if containers:

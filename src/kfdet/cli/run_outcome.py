@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def _gate_figure(stage: StageProgress) -> str:
 
 
 _KEY_FIGURES: dict[str, Callable[[StageProgress], str]] = {
+    "examine": lambda s: f"{_count(s, 'images')} images in {_count(s, 'shards')} shards",
     "validate": _validate_figure,
     "render": lambda s: f"{_count(s, 'steps')} steps of {_count(s, 'batch_size')} images",
     "train": lambda s: (
@@ -120,9 +121,10 @@ _KEY_FIGURES: dict[str, Callable[[StageProgress], str]] = {
 class RunProgress:
     """All the stages of a run, fed with the lines of its two event files."""
 
-    def __init__(self, *, shards: int) -> None:
+    def __init__(self, *, tasks: Mapping[str, int]) -> None:
         self.stages = {name: StageProgress(stage=name) for name in STAGES}
-        self.stages["evaluate"].tasks = shards
+        for name, number in tasks.items():
+            self.stages[name].tasks = number
 
     def task(self, line: str) -> StageProgress | None:
         """Takes in a line of `tasks.jsonl`; returns the stage that it is about."""

@@ -70,6 +70,19 @@ def warmstart(arguments: argparse.Namespace) -> None:
     )
 
 
+def examine(arguments: argparse.Namespace) -> None:
+    config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
+    number, total = arguments.group, arguments.num_groups
+    _run(
+        "examine",
+        arguments,
+        dataset=config.dataset,
+        group=number,
+        num_groups=total,
+        out=Path(arguments.out) / f"group-{number:05d}-of-{total:05d}",
+    )
+
+
 def validate(arguments: argparse.Namespace) -> None:
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     out = Path(arguments.out)
@@ -77,6 +90,7 @@ def validate(arguments: argparse.Namespace) -> None:
         "validate",
         arguments,
         dataset=config.dataset,
+        groups=[Path(group) for group in arguments.groups],
         manifest=out / "manifest.json",
         statistics=out / "statistics.json",
         findings=out / "findings.json",

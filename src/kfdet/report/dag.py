@@ -11,7 +11,8 @@ from kfdet.report.wording import duration
 from kfdet.schema.run_record import STAGES, StageRecord, StageStatus
 
 _DOES: Mapping[str, tuple[str, str]] = {
-    "validate": ("reads every record, names", "every fault and its place"),
+    "examine": ("reads every record, decodes", "every image, in groups"),
+    "validate": ("names every fault and its", "place; splits side by side"),
     "render": ("the whole experiment, and", "what can't be learnt with it"),
     "train": ("resumes where it stopped;", "keeps every checkpoint"),
     "select": ("measures every checkpoint", "on val, chooses the best"),
@@ -21,7 +22,8 @@ _DOES: Mapping[str, tuple[str, str]] = {
     "export": ("SavedModel, proven to", "answer like its checkpoint"),
     "publish": ("a new version; it is the", "champion in one move"),
 }
-_COLUMNS = 5
+_LOOPS = ("examine", "evaluate")
+_COLUMNS = 6
 _NODE = (184.0, 78.0)
 _GAP = (41.0, 58.0)
 _MARGIN = 8.0
@@ -69,34 +71,33 @@ class _Node:
     copies: int = 1
 
 
-def run_dag(stages: Sequence[StageRecord], *, shards: int, registry: str) -> Html:
+def run_dag(stages: Sequence[StageRecord], *, tasks: Mapping[str, int], registry: str) -> Html:
     """Returns the picture of a run: status, time, key figure and report of every stage.
 
     Args:
         stages: In any order; a stage without a record is shown as skipped.
-        shards: Tasks that share the evaluation.
+        tasks: Stage to the number of its tasks, where a loop makes several.
         registry: What lies in the registry after the run: `version 3`.
     """
     records = {record.stage: record for record in stages}
-    nodes = [_run_node(name, records.get(name), shards) for name in STAGES]
+    nodes = [_run_node(name, records.get(name), tasks.get(name, 1)) for name in STAGES]
     return tag("div", _picture(nodes, registry=registry, style=_STYLE), class_="scroll")
 
 
 def pipeline_dag() -> str:
     """Returns the picture of the pipeline itself as an SVG file, readable on light and on dark pages."""
-    nodes = [_Node(name, _DOES[name], copies=3 if name == "evaluate" else 1) for name in STAGES]
+    nodes = [_Node(name, _DOES[name], copies=3 if name in _LOOPS else 1) for name in STAGES]
     picture = _picture(nodes, registry="versions, champion", style=_OWN_STYLE + _STYLE)
     return f"{picture}\n"
 
 
-def _run_node(name: str, record: StageRecord | None, shards: int) -> _Node:
+def _run_node(name: str, record: StageRecord | None, copies: int) -> _Node:
     if record is None or record.status == "skipped":
         return _Node(name, (), status="skipped", words=f"{name}: skipped")
     took = "from cache" if record.status == "cached" else duration(record.time_s)
     lines = _wrapped(record.key_figure)
-    copies = shards if name == "evaluate" else 1
     if copies > 1 and len(lines) == 1:
-        lines.append(f"in {copies} shards")
+        lines.append(f"in {copies} tasks")
     words = f"{name}: {record.status}. {record.key_figure}"
     return _Node(name, lines, record.status, took, record.report, words, copies)
 

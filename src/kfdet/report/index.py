@@ -27,7 +27,13 @@ from kfdet.report.page import (
 from kfdet.report.wording import duration, number, plural
 from kfdet.schema.metrics import Metrics
 from kfdet.schema.run_config import GateRule
-from kfdet.schema.run_record import RUN_FILE, RunRecord, StageRecord, StageStatus
+from kfdet.schema.run_record import (
+    RUN_FILE,
+    RunRecord,
+    StageRecord,
+    StageStatus,
+    loop_tasks,
+)
 
 _VERDICTS: dict[str, tuple[str, Tone, str]] = {
     "pass": ("pass", "good", "The model passed the gate."),
@@ -127,7 +133,7 @@ def _verdict(record: RunRecord) -> Section:
 def _pipeline(record: RunRecord) -> Section:
     version = record.published_version
     registry = "unchanged" if version is None else f"version {version} is champion"
-    picture = run_dag(record.stages, shards=record.config.evaluation.shards, registry=registry)
+    picture = run_dag(record.stages, tasks=loop_tasks(record.config), registry=registry)
     return Section(title="Pipeline", intro="A stage with a report opens it.", body=(picture,))
 
 
@@ -189,6 +195,7 @@ def _configuration(record: RunRecord) -> Section:
             else "the experiment's own",
             "steps": f"{training.steps:,} of {plural(training.batch_size, 'image')}",
             "learning rate": f"{number(rate.peak)}, {rate.schedule}, {rate.warmup_steps:,} steps of warm-up",
+            "validation": plural(config.validation.groups, "group"),
             "evaluation": f"{plural(config.evaluation.shards, 'shard')}, {config.evaluation.engine}",
             "gate": Html("<br/>").join(_rule(rule) for rule in config.gate.rules),
         }

@@ -42,6 +42,14 @@ class DatasetConfig(Schema):
         return (value,) if isinstance(value, str) else value
 
 
+class ValidationConfig(Schema):
+    """How the checks of the data are shared out."""
+
+    groups: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="tasks that share the shards of all splits; findings are the same"
+    )
+
+
 class BackboneConfig(Schema):
     """The feature extractor. A named experiment other than `retinanet` brings its own."""
 
@@ -590,6 +598,7 @@ class RunConfig(Document):
         description="name of the run: lower case, digits and hyphens",
     )
     dataset: DatasetConfig
+    validation: ValidationConfig = ValidationConfig()
     detector: DetectorConfig
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -11,9 +11,15 @@ from kfdet.schema.run_config import RunConfig
 
 RUN_FILE = "run.json"
 STAGES = (
-    "validate", "render", "train", "select", "evaluate", "merge", "gate", "export", "publish",
+    "examine", "validate", "render", "train", "select", "evaluate", "merge", "gate", "export",
+    "publish",
 )  # fmt: skip
 StageStatus = Literal["done", "cached", "failed", "skipped"]
+
+
+def loop_tasks(config: RunConfig) -> dict[str, int]:
+    """Returns the number of tasks of each stage that is a loop."""
+    return {"examine": config.validation.groups, "evaluate": config.evaluation.shards}
 
 
 class StageRecord(Schema):

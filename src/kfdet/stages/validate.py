@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from kfdet.storage.atomic import write_text
 from kfdet.storage.dataset import data_digest as digest_of_data
 from kfdet.storage.dataset import side_digests
 from kfdet.storage.documents import write_document
+from kfdet.storage.files import file_sha256
 from kfdet.storage.label_maps import read_named_classes
 from kfdet.storage.manifests import manifest_of, split_files_digest
 from kfdet.storage.quarantine import earlier_list, note_excluded
@@ -58,8 +59,12 @@ def run(
     progress: Progress,
     data_digest: str | None = None,
     quarantine: Path | None = None,
+    groups: Sequence[Path] = (),
 ) -> ValidateResult:
     """Checks every record; manifest and statistics are there only if no finding is an error.
+
+    Records that `examine` has looked at are not read again: what it found is merged, and what comes
+    out is the same, file by file.
 
     Args:
         dataset: Patterns of the splits, label map, and severities other than the catalogue's.
@@ -70,8 +75,11 @@ def run(
         progress: Told of every image.
         data_digest: Digest that the data had when the run began; other data are refused.
         quarantine: Where the records with errors are listed, for `kfdet data exclude`.
+        groups: Folders of all the groups that `examine` wrote, in any order; none: examine every
+            shard here.
 
     Raises:
+        ArtifactError: A group is missing, doubled, damaged or of other data.
         DataError: A finding is an error; findings and report are written all the same. Or the list
             in dataset.quarantine is not of these data.
         ConfigError: A severity is given for a code that there is not.
@@ -83,7 +91,18 @@ def run(
     classes = _named_classes(dataset.label_map, log)
     names = Names(aliases=classes.aliases) if classes else None
     files = split_files(dataset)
-    partials = scan_splits(files, names=names, progress=progress)
+    if groups:
+        # Parquet takes as long to import as a thousand images to examine.
+        from kfdet.storage.examinations import read_groups
+
+        partials = read_groups(
+            groups,
+            files=files,
+            label_map_sha256=file_sha256(dataset.label_map) if classes else None,
+            data_digest=data_digest,
+        )
+    else:
+        partials = scan_splits(files, names=names, progress=progress)
     check_quarantine(dataset, files, partials)
     log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
     for split, partial in partials.items():

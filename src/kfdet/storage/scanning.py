@@ -12,6 +12,7 @@ from pathlib import Path
 from kfdet.core.tfrecord import Frame, FrameFault, frame_spans
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.examine import Examination, examine_record
+from kfdet.core.validation.examined import ShardKey
 from kfdet.core.validation.findings import Fault, Place
 from kfdet.core.validation.partial import Partial
 from kfdet.core.validation.shards import FileFacts
@@ -104,6 +105,20 @@ def _files_of(patterns: Sequence[str], *, split: Split) -> SplitFiles:
     return SplitFiles(paths=paths, faults=tuple(faults))
 
 
+def all_shards(files: Mapping[Split, SplitFiles]) -> tuple[ShardKey, ...]:
+    """Returns every file of every split, in canonical order."""
+    return tuple((split, str(path)) for split, found in files.items() for path in found.paths)
+
+
+def unmatched_patterns(files: Mapping[Split, SplitFiles]) -> dict[Split, Partial]:
+    """Returns, for each split, what is known before a file is read: the patterns that match none."""
+    partials = {split: Partial() for split in files}
+    for split, found in files.items():
+        for place, fault in found.faults:
+            partials[split].log.add(place, fault)
+    return partials
+
+
 def scan_splits(
     files: Mapping[Split, SplitFiles],
     *,
@@ -121,7 +136,32 @@ def scan_splits(
         progress: Told of every image.
         workers: Threads that decode images; as many as there are cores when absent.
     """
-    total = sum(_count(path) for split in files.values() for path in split.paths)
+    scans = unmatched_patterns(files)
+    shards = all_shards(files)
+    scanned = scan_shards(shards, files=files, names=names, progress=progress, workers=workers)
+    for (split, _), partial in zip(shards, scanned, strict=True):
+        scans[split].merge(partial)
+    return scans
+
+
+def scan_shards(
+    shards: Sequence[ShardKey],
+    *,
+    files: Mapping[Split, SplitFiles],
+    names: Names | None,
+    progress: Progress,
+    workers: int | None = None,
+) -> Iterator[Partial]:
+    """Yields what examining each shard by itself gives, in the order of the shards.
+
+    Args:
+        shards: Split and file of each.
+        files: Every split's, with what of them is in quarantine.
+        names: The label map's names; None when it can't be read.
+        progress: Told of every image.
+        workers: Threads that decode images; as many as there are cores when absent.
+    """
+    total = sum(_count(Path(file)) for _, file in shards)
     done = 0
 
     def one_more() -> None:
@@ -130,25 +170,17 @@ def scan_splits(
         progress.update(done, total=max(total, done), unit="images")
 
     count = workers or len(os.sched_getaffinity(0))
-    scans: dict[Split, Partial] = {}
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for split, found in files.items():
-            scans[split] = Partial()
-            for place, fault in found.faults:
-                scans[split].log.add(place, fault)
-            for path in found.paths:
-                scans[split].merge(
-                    scan_shard(
-                        path,
-                        split=split,
-                        names=names,
-                        excluded=found.excluded.get(path, frozenset()),
-                        pool=pool,
-                        ahead=count * _AHEAD_PER_WORKER,
-                        after_each=one_more,
-                    )
-                )
-    return scans
+        for split, file in shards:
+            yield scan_shard(
+                Path(file),
+                split=split,
+                names=names,
+                excluded=files[split].excluded.get(Path(file), frozenset()),
+                pool=pool,
+                ahead=count * _AHEAD_PER_WORKER,
+                after_each=one_more,
+            )
 
 
 def scan_shard(

@@ -18,7 +18,8 @@ from kfdet.errors import did_you_mean
 from kfdet.schema.gate import Verdict
 from kfdet.schema.run_record import STAGES, StageEvent
 
-_OPTIONAL = (("fingerprint", "validate"), ("warmstart", "render"))
+_OPTIONAL = (("fingerprint", "examine"), ("warmstart", "render"))
+_TASKS = {"examine": "num_groups", "evaluate": "num_shards"}
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _EXECUTOR = re.compile(r"executor(\(\d+\))?$")
 _STATUS: Mapping[str, ShownStatus] = {
@@ -147,8 +148,8 @@ def run_view(run: Any) -> RunView:
             StageView(
                 stage=stage,
                 tasks=tuple(tree.task(node) for node in nodes if node.display_name == stage),
-                expected=int(parameters.get("num_shards") or 1)
-                if stage == "evaluate" and not ended
+                expected=int(parameters.get(_TASKS[stage]) or 1)
+                if stage in _TASKS and not ended
                 else 1,
                 run_ended=ended,
             )

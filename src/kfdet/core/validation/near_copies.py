@@ -27,6 +27,7 @@ _MOST_COARSE_BITS = 14
 _FINE = 16
 _SIDE = 32
 _ROWS_AT_ONCE = 64
+_COLUMNS_AT_ONCE = 8192
 NO_HASH = bytes(HASH_BYTES)
 
 
@@ -80,17 +81,27 @@ def near_copies(first: bytes | bytearray, second: bytes | bytearray) -> Iterator
     hashed = np.flatnonzero(originals.any(axis=1))
     for begin in range(0, len(others) if len(hashed) else 0, _ROWS_AT_ONCE):
         rows = others[begin : begin + _ROWS_AT_ONCE]
-        coarse = _bit_count(rows[:, :1] ^ originals[hashed, 0][None, :])
-        near, candidate = np.nonzero(coarse <= _MOST_COARSE_BITS)
-        candidates = hashed[candidate]
-        bits = _bit_count(rows[near] ^ originals[candidates]).sum(axis=1)
-        for row in np.unique(near).tolist():
-            own = near == row
-            best = int(np.argmin(np.where(own, bits, HASH_BITS + 1)))
-            if bits[best] <= MOST_BITS and rows[row].any():
-                yield NearCopy(
-                    position=begin + row, original=int(candidates[best]), bits=int(bits[best])
-                )
+        found: dict[int, NearCopy] = {}
+        for start in range(0, len(hashed), _COLUMNS_AT_ONCE):
+            candidates = hashed[start : start + _COLUMNS_AT_ONCE]
+            for row, original, bits in _alike(rows, originals, candidates):
+                if row not in found or bits < found[row].bits:
+                    found[row] = NearCopy(position=begin + row, original=original, bits=bits)
+        yield from (found[row] for row in sorted(found))
+
+
+def _alike(
+    rows: NDArray[np.uint64], originals: NDArray[np.uint64], candidates: NDArray[np.intp]
+) -> Iterator[tuple[int, int, int]]:
+    """Yields (row, original, bits that differ) for each row that looks like a candidate, its likest."""
+    coarse = _bit_count(rows[:, :1] ^ originals[candidates, 0][None, :])
+    near, candidate = np.nonzero(coarse <= _MOST_COARSE_BITS)
+    bits = _bit_count(rows[near] ^ originals[candidates[candidate]]).sum(axis=1)
+    for row in np.unique(near).tolist():
+        own = near == row
+        best = int(np.argmin(np.where(own, bits, HASH_BITS + 1)))
+        if bits[best] <= MOST_BITS and rows[row].any():
+            yield row, int(candidates[candidate[best]]), int(bits[best])
 
 
 def _words(hashes: bytes | bytearray) -> NDArray[np.uint64]:
