@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.coco import canonical
 from kfdet.errors import ArtifactError
+from kfdet.storage import shards
 from kfdet.storage.shards import ShardWriter, read_shard
 
 DATA = canonical(random_data(7))
@@ -38,6 +39,22 @@ def test_batches_join(tmp_path):
         for image in range(7):
             writer.write(of_images(DATA, [image]))
         writer.finish(shard_result(DATA))
+    assert_equal(read_shard(tmp_path / "shard")[1], DATA)
+
+
+def test_small_batches_are_written_as_large_row_groups_as_they_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_GROUP_ROWS", 3)
+    with ShardWriter(tmp_path / "shard") as writer:
+        (work,) = tmp_path.iterdir()
+        sizes = []
+        for image in range(7):
+            writer.write(of_images(DATA, [image]))
+            sizes.append((work / "images.parquet").stat().st_size)
+        writer.finish(shard_result(DATA))
+    assert sizes[0] == sizes[1] < sizes[2] < sizes[5] == sizes[6]
+    file = pq.ParquetFile(tmp_path / "shard" / "images.parquet")
+    groups = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+    assert groups == [3, 3, 1]
     assert_equal(read_shard(tmp_path / "shard")[1], DATA)
 
 

@@ -12,6 +12,7 @@ from kfdet.core.detected import Detected
 from kfdet.errors import ArtifactError
 from kfdet.models.devices import set_precision
 from kfdet.models.experiment import build_config
+from kfdet.models.pixels import normalise_and_pad
 from kfdet.models.saved_model import unpack, use_exact_floats
 from kfdet.models.task import DetectionTask
 from kfdet.schema.training import ResolvedExperiment
@@ -36,9 +37,9 @@ class Detector:
         self._keep_aspect_ratio = experiment.detector.keep_aspect_ratio
         batch = tf.TensorSpec([None, None, None, 3], tf.uint8, name="inputs")
         strings = tf.TensorSpec([None], tf.string, name="inputs")
-        self._from_tensor = tf.function(self._detect_tensor, input_signature=[batch])
-        self._from_bytes = tf.function(self._detect_bytes, input_signature=[strings])
-        self._from_examples = tf.function(self._detect_examples, input_signature=[strings])
+        self._from_tensor = _compiled(self._detect_tensor, batch)
+        self._from_bytes = _compiled(self._detect_bytes, strings)
+        self._from_examples = _compiled(self._detect_examples, strings)
 
     @property
     def weights(self) -> list[Any]:
@@ -86,7 +87,7 @@ class Detector:
         }
 
     def _preprocess(self, image: Any) -> tuple[Any, Any]:
-        """Normalises and resizes one image as evaluation does in training.
+        """Resizes and normalises one image as training does.
 
         Args:
             image: uint8 [H, W, 3].
@@ -95,14 +96,13 @@ class Detector:
             float32 [h, w, 3] and image_info, float32 [4, 2]: sizes, scale and offset as
             [y, x] rows.
         """
-        normalised = preprocess_ops.normalize_image(image)
         resized, image_info = preprocess_ops.resize_and_crop_image(
-            normalised,
+            image,
             self._input_size,
-            padded_size=self._padded_size,
+            padded_size=None,
             keep_aspect_ratio=self._keep_aspect_ratio,
         )
-        return tf.ensure_shape(resized, [*self._padded_size, 3]), image_info
+        return normalise_and_pad(resized / 255.0, size=self._padded_size), image_info
 
     def _preprocess_all(self, elements: Any, decode: Any) -> tuple[Any, Any]:
         size = [*self._padded_size, 3]
@@ -142,6 +142,11 @@ class Detector:
             "detection_classes": tf.cast(outputs["detection_classes"], tf.int32),
             "num_detections": tf.cast(outputs["num_detections"], tf.int32),
         }
+
+
+def _compiled(function: Any, inputs: Any) -> Any:
+    # Nothing here branches on a tensor in Python, and AutoGraph takes a second to find that out.
+    return tf.function(function, input_signature=[inputs], autograph=False)
 
 
 def _decode(encoded: Any) -> Any:

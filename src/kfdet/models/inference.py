@@ -16,8 +16,9 @@ from kfdet.errors import DataError
 
 Detect = Callable[[Sequence[bytes]], list[Detected]]
 
-# One batch decodes while another is in the network.
+# One batch decodes while another is in the network, and one waits while results are written.
 _BATCHES_AT_WORK = 2
+_BATCHES_IN_HAND = 3
 
 
 def evaluate_records(
@@ -51,7 +52,7 @@ def _detected(
         for batch in batches:
             encoded = [placed.record.encoded for placed in batch]
             waiting.append((batch, pool.submit(detect, encoded)))
-            if len(waiting) == _BATCHES_AT_WORK:
+            if len(waiting) == _BATCHES_IN_HAND:
                 yield _result(detect, *waiting.popleft())
         while waiting:
             yield _result(detect, *waiting.popleft())

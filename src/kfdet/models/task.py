@@ -13,6 +13,7 @@ from official.vision.ops import anchor, box_ops, preprocess_ops
 from official.vision.tasks.retinanet import RetinaNetTask
 
 from kfdet.core.training_file import TrainingFile
+from kfdet.models.pixels import normalise_and_pad
 from kfdet.schema.dataset import Compression
 from kfdet.schema.run_config import AugmentationConfig
 
@@ -167,11 +168,7 @@ class TrainingParser(retinanet_input.Parser):  # type: ignore[misc]
         boxes = preprocess_ops.resize_and_crop_boxes(boxes, info[2, :], info[1, :], info[3, :])
         image, boxes = _flipped(image, boxes, self._augmentation)
         image = _coloured(image / 255.0, self._augmentation.colour_jitter)
-        image = preprocess_ops.normalize_scaled_float_image(
-            image, preprocess_ops.MEAN_NORM, preprocess_ops.STDDEV_NORM
-        )
-        image = tf.image.pad_to_bounding_box(image, 0, 0, *self._padded_size)
-        image = tf.ensure_shape(image, [*self._padded_size, 3])
+        image = normalise_and_pad(image, size=self._padded_size)
         kept = box_ops.get_non_empty_box_indices(boxes)
         return tf.cast(image, self._dtype), self._targets(
             tf.gather(boxes, kept), tf.gather(classes, kept)

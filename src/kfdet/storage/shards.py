@@ -53,11 +53,14 @@ _DETECTIONS = pa.schema(
     ]
 )
 
+# Each group costs a few hundred bytes a column, which are held to the end.
+_GROUP_ROWS = 32_768
+
 
 class ShardWriter:
     """Writes the folder of a shard, batch by batch, so that it is there whole or not at all.
 
-    Use as a context manager: `write` for each batch of images in ascending order of image id, then
+    Rows are held only until there are enough for a row group. Use as a context manager: `write` for each batch of images in ascending order of image id, then
     `finish` once. Leaving it without `finish`, or by an exception, leaves nothing behind.
 
         with ShardWriter(folder) as writer:
@@ -80,9 +83,10 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         with contextlib.ExitStack() as stack:
             self._work = stack.enter_context(new_folder(self._folder))
-            self._images = stack.enter_context(self._open(IMAGES_FILE, _IMAGES))
-            self._truth = stack.enter_context(self._open(GROUND_TRUTH_FILE, _GROUND_TRUTH))
-            self._seen = stack.enter_context(self._open(DETECTIONS_FILE, _DETECTIONS))
+            work = self._work
+            self._images = stack.enter_context(_TableWriter(work / IMAGES_FILE, _IMAGES))
+            self._truth = stack.enter_context(_TableWriter(work / GROUND_TRUTH_FILE, _GROUND_TRUTH))
+            self._seen = stack.enter_context(_TableWriter(work / DETECTIONS_FILE, _DETECTIONS))
             self._stack = stack.pop_all()
         return self
 
@@ -107,25 +111,16 @@ class ShardWriter:
         """
         images, truth, seen = data.images, data.ground_truth, data.detections
         self._check_order(data)
-        self._images.write_table(
-            pa.table(
-                [images.image_id, list(images.source_id), list(images.file), images.record,
-                 images.width_px.astype(np.int32), images.height_px.astype(np.int32)],
-                schema=_IMAGES,
-            )
+        self._images.write(
+            [images.image_id, list(images.source_id), list(images.file), images.record,
+             images.width_px.astype(np.int32), images.height_px.astype(np.int32)]
         )  # fmt: skip
-        self._truth.write_table(
-            pa.table(
-                [truth.image_id, truth.class_id.astype(np.int32), truth.is_crowd, truth.area,
-                 *truth.boxes_xyxy_px.T],
-                schema=_GROUND_TRUTH,
-            )
+        self._truth.write(
+            [truth.image_id, truth.class_id.astype(np.int32), truth.is_crowd, truth.area,
+             *truth.boxes_xyxy_px.T]
         )  # fmt: skip
-        self._seen.write_table(
-            pa.table(
-                [seen.image_id, seen.class_id.astype(np.int32), seen.score, *seen.boxes_xyxy_px.T],
-                schema=_DETECTIONS,
-            )
+        self._seen.write(
+            [seen.image_id, seen.class_id.astype(np.int32), seen.score, *seen.boxes_xyxy_px.T]
         )
         self.images += len(images)
         self.ground_truth_boxes += len(truth)
@@ -142,9 +137,6 @@ class ShardWriter:
         write_document(self._work / SHARD_FILE, result)
         self._finished = True
 
-    def _open(self, name: str, schema: Any) -> Any:
-        return pq.ParquetWriter(self._work / name, schema, compression="zstd")
-
     def _check_order(self, data: EvaluationData) -> None:
         ids = data.images.image_id
         if len(ids):
@@ -154,6 +146,38 @@ class ShardWriter:
         for boxes in (data.ground_truth.image_id, data.detections.image_id):
             if (np.diff(boxes) < 0).any() or not np.isin(boxes, ids).all():
                 raise ValueError("boxes must be of the images of their batch, in their order")
+
+
+class _TableWriter:
+    """A Parquet file whose rows come in small batches."""
+
+    def __init__(self, path: Path, schema: Any) -> None:
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def __enter__(self) -> _TableWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, columns: list[Any]) -> None:
+        table = pa.table(columns, schema=self._schema)
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        if self._rows >= _GROUP_ROWS:
+            self._write_group()
+
+    def close(self) -> None:
+        self._write_group()
+        self._file.close()
+
+    def _write_group(self) -> None:
+        if self._rows:
+            self._file.write_table(pa.concat_tables(self._waiting))
+        self._waiting, self._rows = [], 0
 
 
 def read_shard(folder: Path | str) -> tuple[ShardResult, EvaluationData]:
