@@ -11,8 +11,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-import yaml
 from kfp import compiler, dsl
+from tiny_run import statuses, write_configurations
 
 from kfdet.cli.containers import ContainerRequest
 from kfdet.cli.local_pipeline import PipelineRequest
@@ -29,52 +29,19 @@ pytestmark = [
 EVALUATED = STAGES[: STAGES.index("gate")]
 
 
-def configuration(at_least):
-    return {
-        "name": "tiny",
-        "dataset": {
-            "label_map": "data/label_map.pbtxt",
-            **{split: f"data/{split}-*.tfrecord" for split in ("train", "val", "test")},
-        },
-        "detector": {
-            "input_size": [64, 64],
-            "backbone": {"model_id": 10, "depth_multiplier": 0.25},
-            "min_level": 3,
-            "max_level": 5,
-            "fpn_filters": 32,
-            "head_convs": 1,
-            "head_filters": 32,
-            "anchors": {"aspect_ratios": [1.0], "num_scales": 2, "size": 3},
-        },
-        "training": {
-            "steps": 40,
-            "batch_size": 8,
-            "checkpoint_every": 20,
-            "learning_rate": {"warmup_steps": 10},
-        },
-        "gate": {"rules": [{"metric": "ar_100", "at_least": at_least}]},
-        "export": {"parity": {"images": 4}},
-    }
-
-
 @pytest.fixture(scope="module")
 def user(engine, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     os.chown(folder, UID, GID)
     user = User(engine, folder)
     user.kfdet("data", "synth", "--out", "data", "--train", 24, "--val", 8, "--test", 8)
-    for name, at_least in (("strict", 1.0), ("lenient", 0.0)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(configuration(at_least)))
+    write_configurations(folder)
     return user
 
 
 def run(user, config):
     user.kfdet("run", config, "--out", "out", "--runner", "docker")
     return read_document(RunRecord, user.folder / "out" / "run.json")
-
-
-def statuses(record):
-    return {stage.stage: stage.status for stage in record.stages}
 
 
 def containers_left(engine):

@@ -7,57 +7,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import yaml
+from tiny_run import KFDET, kfdet, statuses, write_configurations
 
 from kfdet.schema.run_record import RunRecord
 from kfdet.storage.documents import read_document
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
-
-KFDET = [sys.executable, "-m", "kfdet.cli.main"]
-
-
-def kfdet(*arguments, folder, check=True):
-    done = subprocess.run(
-        [*KFDET, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=600
-    )
-    if check and done.returncode:
-        raise AssertionError(f"kfdet {arguments} ended with {done.returncode}:\n{done.stderr}")
-    return done
-
-
-def configuration(at_least):
-    return {
-        "name": "tiny",
-        "dataset": {
-            "label_map": "data/label_map.pbtxt",
-            **{split: f"data/{split}-*.tfrecord" for split in ("train", "val", "test")},
-        },
-        "detector": {
-            "input_size": [64, 64],
-            "backbone": {"model_id": 10, "depth_multiplier": 0.25},
-            "min_level": 3,
-            "max_level": 5,
-            "fpn_filters": 32,
-            "head_convs": 1,
-            "head_filters": 32,
-            "anchors": {"aspect_ratios": [1.0], "num_scales": 2, "size": 3},
-            "nms": {"score_threshold": 0.0001},
-        },
-        "training": {
-            "steps": 40,
-            "batch_size": 8,
-            "checkpoint_every": 20,
-            "learning_rate": {"warmup_steps": 10},
-        },
-        "gate": {"rules": [{"metric": "ar_100", "at_least": at_least}]},
-        "export": {"parity": {"images": 8}},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +30,8 @@ def folder(request, tmp_path_factory):
         )
     folder = tmp_path_factory.mktemp("run")
     kfdet("data", "synth", "--out", "data", "--train", 48, "--val", 12, "--test", 12, folder=folder)
-    for name, at_least in (("strict", 1.0), ("lenient", 0.0)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(configuration(at_least)))
+    write_configurations(folder)
     return folder
-
-
-def statuses(record):
-    return {stage.stage: stage.status for stage in record.stages}
 
 
 def run(folder, config, *arguments, check=True):
