@@ -71,6 +71,39 @@ def _argument_docs(docstring: str) -> dict[str, str]:
     }
 
 
+def cluster_ui() -> str:
+    """Returns the page on the cluster's UI with its part on the stages made from the components."""
+    parts = "\n\n".join(_in_cluster_ui(stage) for stage in STAGES)
+    return _with_block(ROOT / "docs" / "cluster-ui.md", "stages", parts)
+
+
+def _in_cluster_ui(stage: str) -> str:
+    component = getattr(importlib.import_module(f"components.{stage}.component"), stage)
+    spec, words = component.component_spec, _argument_docs(component.python_func.__doc__)
+    title = importlib.import_module(f"components.{stage}.component").__doc__
+    lines = [
+        f"### {stage}",
+        "",
+        title,
+        "",
+        "| output | where it shows | what it is |",
+        "|---|---|---|",
+    ]
+    for name, value in (spec.outputs or {}).items():
+        lines.append(f"| `{name}` | {_place_in_ui(name, value.type)} | {words[name]} |")
+    if (ROOT / "docs" / "ui" / f"{stage}.png").exists():
+        lines += ["", f"![The report of {stage}](ui/{stage}.png)"]
+    return "\n".join(lines)
+
+
+def _place_in_ui(name: str, kind: str) -> str:
+    if name == "mlpipeline_ui_metadata":
+        return "Visualization: the button of TensorBoard"
+    places = {"HTML": "Visualization: the page below", "Metrics": "Visualization, Compare runs: numbers",
+              "Artifact": "Input/Output: a link to the file"}  # fmt: skip
+    return places.get(_short(kind), "Input/Output: the value")
+
+
 def configuration_reference() -> str:
     """Returns the reference of the run configuration, made from its schema."""
     from kfdet.schema.run_config import RunConfig
@@ -200,6 +233,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "pipelines/detection_training/pipeline.yaml": compiled_pipeline(),
         ROOT / "docs/configuration.md": configuration_reference(),
         ROOT / "docs/findings.md": findings_reference(),
+        ROOT / "docs/cluster-ui.md": cluster_ui(),
         ROOT / "docs/dag.svg": pipeline_dag(),
         **{ROOT / "components" / s / "README.md": component_readme(s) for s in STAGES},
     }

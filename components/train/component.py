@@ -36,7 +36,7 @@ def train(
     from kfdet.progress import Progress
     from kfdet.stages import train as stage
     from kfdet.storage.scalars import write_scalars
-    from kfdet.storage.ui import write_tensorboard_metadata
+    from kfdet.storage.ui import volumes_of_this_task, write_tensorboard_metadata
 
     with Progress.from_environment("train") as progress:
         result = stage.run(
@@ -47,6 +47,10 @@ def train(
             report=Path(report.path),
             progress=progress,
         )
-        write_tensorboard_metadata(Path(mlpipeline_ui_metadata.path), source=result.model_dir)
+        write_tensorboard_metadata(
+            Path(mlpipeline_ui_metadata.path),
+            source=result.model_dir,
+            volumes=volumes_of_this_task(),
+        )
         write_scalars(metrics, step=result.step, loss=result.loss, steps_per_s=result.steps_per_s)
     return (result.model_dir,)

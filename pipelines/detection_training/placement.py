@@ -1,9 +1,17 @@
 """Where a task's pods run, what they may use and see, and when they are tried again."""
 
+import json
+
 from kfp import dsl, kubernetes
 
 from components import _images
-from kfdet.schema.run_config import ClusterConfig, ImagesConfig, TaskPolicy, TaskResources
+from kfdet.schema.run_config import (
+    VOLUMES_VARIABLE,
+    ClusterConfig,
+    ImagesConfig,
+    TaskPolicy,
+    TaskResources,
+)
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 no temporary file: the kernel's name for it
 
@@ -61,6 +69,9 @@ def _give(task: dsl.PipelineTask, cluster: ClusterConfig, *, shared_memory: str 
         kubernetes.empty_dir_mount(
             task, "dshm", _SHARED_MEMORY, medium="Memory", size_limit=shared_memory
         )
+    if cluster.volumes:
+        seen = [volume.model_dump(mode="json") for volume in cluster.volumes]
+        task.set_env_variable(VOLUMES_VARIABLE, json.dumps(seen))
     for volume in cluster.volumes:
         kubernetes.mount_pvc(task, volume.claim, volume.path, sub_path=volume.sub_path)
     for secret in cluster.secrets:

@@ -7,7 +7,8 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kfdet.cli.pipeline_source import compile_pipeline
-from kfdet.schema.run_config import ClusterConfig, ResourcesConfig
+from kfdet.schema.run_config import VOLUMES_VARIABLE, ClusterConfig, ResourcesConfig
+from kfdet.storage.ui import volumes_of_this_task
 
 CLUSTER = {
     "volumes": [
@@ -108,6 +109,15 @@ def test_what_holds_for_the_cluster_reaches_every_pod(configured):
         assert one.image_pull_secret[0].secret_name == "registry"
         assert one.pod_metadata.labels["team"] == "vision"
         assert one.pod_metadata.annotations["example.com/ticket"] == "42"
+
+
+def test_every_task_is_told_of_the_volumes_that_it_sees(configured, default):
+    for name, executor in configured[0]["deploymentSpec"]["executors"].items():
+        environment = {e["name"]: e["value"] for e in executor["container"]["env"]}
+        told = volumes_of_this_task(environment)
+        assert told == list(ClusterConfig.model_validate(CLUSTER).volumes), name
+    for executor in default[0]["deploymentSpec"]["executors"].values():
+        assert VOLUMES_VARIABLE not in str(executor["container"].get("env"))
 
 
 def test_what_holds_for_training_reaches_training_alone(configured):

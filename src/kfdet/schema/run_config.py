@@ -523,6 +523,10 @@ class InferencePolicy(TaskPolicy):
     )
 
 
+# Tells a task on a cluster which volumes it sees, as a JSON list of VolumeConfig.
+VOLUMES_VARIABLE = "KFDET_VOLUMES"
+
+
 class VolumeConfig(Schema):
     """A persistent volume claim that every task mounts."""
 
