@@ -195,6 +195,7 @@ def _write_shards(folder: Path, columns: dict[str, np.ndarray], images: int) -> 
 
 def run_merge(folder: Path) -> list[float | None]:
     from kfdet.progress import Progress
+    from kfdet.schema.metrics import MeasurementConfig
     from kfdet.stages import merge
 
     result = merge.run(
@@ -202,6 +203,7 @@ def run_merge(folder: Path) -> list[float | None]:
         manifest=folder / "manifest.json",
         split="test",
         engine="hotcoco",
+        config=MeasurementConfig(),
         metrics=folder / "metrics.json",
         evidence=folder / "evidence",
         report=folder / "report.html",

@@ -76,6 +76,7 @@ def random_data(
             record=ids,
             width_px=np.full(images, 300),
             height_px=np.full(images, 300),
+            features=tuple({"camera": ("north", "south")[i % 2]} for i in range(images)),
         ),
         ground_truth=GroundTruth(
             image_id=truth_image,
@@ -106,6 +107,7 @@ def of_images(data: EvaluationData, image_ids: Sequence[int] | np.ndarray) -> Ev
             record=i.record[rows],
             width_px=i.width_px[rows],
             height_px=i.height_px[rows],
+            features=i.features and tuple(i.features[k] for k in rows),
         ),
         ground_truth=GroundTruth(
             image_id=t.image_id[a],

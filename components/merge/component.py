@@ -11,6 +11,7 @@ from components._component import light_component
 def merge(
     split: str,
     engine: str,
+    measurement: str,
     shards: Input[List[Artifact]],
     manifest: Input[Artifact],
     metrics_json: Output[Artifact],
@@ -23,6 +24,7 @@ def merge(
     Args:
         split: train, val or test.
         engine: COCO engine: hotcoco or pycocotools.
+        measurement: IoU thresholds, areas, counts and slices, as JSON.
         shards: The folders of all the evaluation tasks, in any order.
         manifest: Manifest of the validated data.
         metrics_json: The 12 COCO statistics, per class too, with curves, errors, calibration and slices.
@@ -33,6 +35,8 @@ def merge(
     from pathlib import Path
 
     from kfdet.progress import Progress
+    from kfdet.schema.base import parse_json
+    from kfdet.schema.metrics import MeasurementConfig
     from kfdet.stages import merge as stage
     from kfdet.storage.scalars import write_scalars
 
@@ -42,6 +46,7 @@ def merge(
             manifest=Path(manifest.path),
             split=split,
             engine=engine,
+            config=parse_json(MeasurementConfig, measurement, where="measurement"),
             metrics=Path(metrics_json.path),
             evidence=Path(evidence.path),
             report=Path(report.path),
@@ -52,4 +57,5 @@ def merge(
             images=result.images,
             detections=result.detections,
             **result.overall.model_dump(),
+            **result.more,
         )

@@ -12,6 +12,7 @@ def select(
     metric: str,
     batch_size: int,
     engine: str,
+    measurement: str,
     experiment: Input[Artifact],
     manifest: Input[Artifact],
     summary: Input[Artifact],
@@ -28,6 +29,7 @@ def select(
         metric: The val metric that chooses.
         batch_size: Images a step of inference.
         engine: COCO engine: hotcoco or pycocotools.
+        measurement: IoU thresholds, areas, counts and slices, as JSON.
         experiment: The rendered experiment.
         manifest: Manifest of the validated data.
         summary: Summary of the training.
@@ -44,6 +46,8 @@ def select(
     from pathlib import Path
 
     from kfdet.progress import Progress
+    from kfdet.schema.base import parse_json
+    from kfdet.schema.metrics import MeasurementConfig
     from kfdet.schema.training import CheckpointRef, SelectedCheckpoint
     from kfdet.stages import select as stage
     from kfdet.storage.documents import write_document
@@ -57,6 +61,7 @@ def select(
             metric=metric,
             batch_size=batch_size,
             engine=engine,
+            config=parse_json(MeasurementConfig, measurement, where="measurement"),
             ledger=Path(ledger.path),
             report=Path(report.path),
             progress=progress,

@@ -74,6 +74,7 @@ def detection_training(
         num_shards: int = 2,
         evaluation_batch_size: int = 8,
         engine: str = "hotcoco",
+        measurement: str = "{}",
         select_metric: str = "ap",
     ):
         digest = data_digest
@@ -132,6 +133,7 @@ def detection_training(
                 metric=select_metric,
                 batch_size=evaluation_batch_size,
                 engine=engine,
+                measurement=measurement,
                 experiment=rendered.outputs["experiment"],
                 manifest=validated.outputs["manifest"],
                 summary=trained.outputs["summary"],
@@ -155,6 +157,7 @@ def detection_training(
             merge(
                 split="test",
                 engine=engine,
+                measurement=measurement,
                 shards=dsl.Collected(evaluated.outputs["detections"]),
                 manifest=validated.outputs["manifest"],
             )

@@ -9,17 +9,15 @@ from kfdet.core.coco import (
     EvaluationData,
     GroundTruth,
     Images,
-    error_gains,
-    evaluate,
 )
 from kfdet.core.diagnosis import (
     Diagnosis,
-    diagnose,
     images_with_false_alarms,
     images_with_misses,
     typical_images,
 )
-from kfdet.core.evidence import gather_evidence
+from kfdet.core.measurement import measure
+from kfdet.schema.metrics import MeasurementConfig
 
 LABELS = label_map("circle", "square")
 OFF = {"none": (0, 0, 0, 0), "loose": (0, 0, 38, 0), "far": (500, 500, 500, 500)}
@@ -68,8 +66,7 @@ def own(image: int) -> int:
 
 
 def diagnosed(data: EvaluationData) -> Diagnosis:
-    evidence = gather_evidence(data, label_map=LABELS)
-    return diagnose(data, evaluate(data, label_map=LABELS), evidence, label_map=LABELS)
+    return measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig()).diagnosis
 
 
 def findings(data: EvaluationData) -> str:
@@ -84,7 +81,7 @@ def test_a_perfect_model_gets_no_advice():
     assert found.advice == ()
     assert found.operating_score == pytest.approx(0.9)
     assert list(found.ap_by_iou.values()) == [pytest.approx(1.0)] * 10
-    assert max(found.error_gains.values()) == 0.0
+    assert max(found.error_costs.ap50.values()) == 0.0
 
 
 def test_second_boxes_are_found():
@@ -143,8 +140,7 @@ def test_classes_with_few_objects_are_named():
 def test_any_evaluation_can_be_diagnosed(seed, images, crowd):
     labels = label_map("circle", "square", "triangle")
     data = random_data(seed, images=images, crowd=crowd)
-    evidence = gather_evidence(data, label_map=labels)
-    found = diagnose(data, evaluate(data, label_map=labels), evidence, label_map=labels)
+    found = measure(data, label_map=labels, engine="hotcoco", config=MeasurementConfig()).diagnosis
     for pick in (images_with_misses, images_with_false_alarms, typical_images):
         rows = pick(found, count=4)
         assert len(rows) <= 4
@@ -166,46 +162,3 @@ def test_without_detections_there_is_no_operating_point():
     assert len(images_with_misses(found, count=3)) == 3
     nothing = diagnosed(of_images(data, []))
     assert nothing.operating_score is None
-
-
-@pytest.mark.parametrize(
-    ("rows", "kind"),
-    [
-        ([*PERFECT, (0, 1, 0.95, "none")], "Dupe"),
-        ([(0, 2, 0.9, "none"), *PERFECT[1:]], "Cls"),
-        ([*PERFECT, (1, 2, 0.99, "far")], "Bkg"),
-        (PERFECT[1:], "Miss"),
-    ],
-)
-def test_what_could_be_gained_is_put_down_to_the_error_that_was_made(rows, kind):
-    """hotcoco's TIDE means what its names say: the one error made is the one that mending rewards."""
-    gains = error_gains(scene(rows), label_map=LABELS)
-    assert gains[kind] > 0
-    assert max(gains, key=lambda name: gains[name]) == kind
-
-
-def test_boxes_badly_placed_are_put_down_to_their_place():
-    far_off = [(i, own(i), 0.9, "none") for i in range(39)]
-    data = scene([*far_off])
-    seen = data.detections
-    half = np.append(seen.boxes_xyxy_px, [[60.0, 0.0, 160.0, 100.0]], axis=0).astype(np.float32)
-    moved = EvaluationData(
-        images=data.images,
-        ground_truth=data.ground_truth,
-        detections=Detections(
-            image_id=np.append(seen.image_id, 39),
-            class_id=np.append(seen.class_id, own(39)),
-            score=np.append(seen.score, np.float32(0.9)),
-            boxes_xyxy_px=half,
-        ),
-    )
-    gains = error_gains(moved, label_map=LABELS)
-    assert max(gains, key=lambda name: gains[name]) == "Loc"
-
-
-@pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
-def test_gains_are_the_same_asked_for_with_the_numbers_or_afterwards(engine):
-    data = random_data(5, images=20, classes=2)
-    found = evaluate(data, label_map=LABELS, engine=engine, depth="errors")
-    assert found.error_gains == error_gains(data, label_map=LABELS)
-    assert found.overall == evaluate(data, label_map=LABELS).overall

@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core import gating
-from kfdet.core.coco import EvaluationData, evaluate, metrics_document
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
+from kfdet.core.coco import EvaluationData, metrics_document
 from kfdet.core.gating import Champion, decide
-from kfdet.core.metric_details import metric_details
+from kfdet.core.measurement import measure
 from kfdet.core.uncertainty import Spread
-from kfdet.schema.metrics import SLICE_METRIC_NAMES
+from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
 from kfdet.schema.run_config import LOW_IS_GOOD, METRICS_AT, POLICY_METRICS, GatePolicy
 
 LABELS = label_map("circle", "square", "triangle")
@@ -23,18 +21,16 @@ RANK = {"fail": 0, "insufficient_evidence": 1, "pass": 2}
 
 
 def measured(data: EvaluationData, *, name="candidate"):
-    evidence = gather_evidence(data, label_map=LABELS)
-    evaluation = evaluate(data, label_map=LABELS, depth="errors")
-    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
+    found = measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig())
     document = metrics_document(
-        evaluation,
+        found.evaluation,
         data,
         shard_result(data, checkpoint_digest=digest(name)),
         label_map=LABELS,
         evidence_digest=digest("evidence"),
-        details=metric_details(diagnosis, evaluation, evidence),
+        details=found.details,
     )
-    return document, evidence
+    return document, found.evidence
 
 
 def shaken(data: EvaluationData, share: float, *, seed=0) -> EvaluationData:

@@ -8,14 +8,13 @@ from evaluation_cases import digest, label_map, metrics, random_data, shard_resu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfdet.core.coco import IOU_THRESHOLDS, canonical, evaluate, metrics_document
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
+from kfdet.core.coco import IOU_THRESHOLDS, canonical, metrics_document
+from kfdet.core.measurement import measure
 from kfdet.core.measures import check_policy, read, subject_in_words
-from kfdet.core.metric_details import metric_details
 from kfdet.core.weighted import weighted_ap_at_iou, weighted_at_score
 from kfdet.errors import ConfigError
 from kfdet.schema.base import parse
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import (
     LOW_IS_GOOD,
     METRICS_AT,
@@ -35,14 +34,12 @@ SLICES = [
 
 def measured(seed, *, images=12, ties=True):
     data = canonical(random_data(seed, images=images, ties=ties))
-    evidence = gather_evidence(data, label_map=LABELS)
-    evaluation = evaluate(data, label_map=LABELS, depth="errors")
-    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
+    found = measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig())
     document = metrics_document(
-        evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
-        details=metric_details(diagnosis, evaluation, evidence),
+        found.evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
+        details=found.details,
     )  # fmt: skip
-    return document, evidence
+    return document, found.evidence
 
 
 def rule(metric="ap", **more):

@@ -5,21 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core.coco import canonical, evaluate
-from kfdet.core.diagnosis import diagnose
 from kfdet.core.error_analysis import match, score_curve
-from kfdet.core.evidence import gather_evidence
-from kfdet.core.metric_details import metric_details
+from kfdet.core.measurement import measure
 from kfdet.schema.base import parse_json
-from kfdet.schema.metrics import Details
+from kfdet.schema.metrics import Details, MeasurementConfig
 
 LABELS = label_map("circle", "square", "triangle")
 
 
 def detailed(data):
-    evaluation = evaluate(data, label_map=LABELS)
-    evidence = gather_evidence(data, label_map=LABELS)
-    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
-    return metric_details(diagnosis, evaluation, evidence), evaluation
+    found = measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig())
+    return found.details, found.evaluation
 
 
 cases = st.builds(random_data, st.integers(0, 10**6), images=st.integers(0, 12))

@@ -4,24 +4,28 @@ import pytest
 from evaluation_cases import label_map, random_data, shard_result
 from PIL import Image
 
-from kfdet.core.coco import canonical, evaluate, metrics_document
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
+from kfdet.core.coco import canonical, metrics_document
+from kfdet.core.measurement import measure
 from kfdet.errors import DataError
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import Example, Galleries, example_boxes, read_galleries
+from kfdet.schema.metrics import MeasurementConfig
 
 NOTHING = Galleries(misses=(), false_alarms=(), typical=())
 
 
 def evaluated(data, labels):
     data = canonical(data)
-    evaluation = evaluate(data, label_map=labels)
-    shard = shard_result(data, num_shards=2)
-    document = metrics_document(evaluation, data, shard, label_map=labels, evidence_digest="e" * 64)
-    return document, diagnose(
-        data, evaluation, gather_evidence(data, label_map=labels), label_map=labels
+    found = measure(data, label_map=labels, engine="hotcoco", config=MeasurementConfig())
+    document = metrics_document(
+        found.evaluation,
+        data,
+        shard_result(data, num_shards=2),
+        label_map=labels,
+        evidence_digest="e" * 64,
+        details=found.details,
     )
+    return document, found.diagnosis
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def test_the_page_has_its_sections_and_only_galleries_with_pictures(page):
     titles = re.findall(r"<h2>(.*?)</h2>", page[2])
     assert titles == [
         "What stands out", "Classes", "Precision and recall", "Score threshold", "Errors",
-        "Confusion", "Misses", "False alarms", "Evidence",
+        "Confusion", "Parts of the set", "Misses", "False alarms", "Evidence",
     ]  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from kfdet.core.coco import evaluate
 from kfdet.core.completeness import image_ids_of_shard
 from kfdet.errors import ArtifactError, DataError
 from kfdet.progress import Progress
-from kfdet.schema.metrics import Metrics
+from kfdet.schema.metrics import MeasurementConfig, Metrics
 from kfdet.stages import merge
 from kfdet.storage.documents import read_document, write_document
 
 LABELS = label_map("circle", "square", "triangle")
+COCO_MEASUREMENT = MeasurementConfig()
 DATA = random_data(11, images=14)
 SPLIT = split_manifest([2] * 7, boxes=len(DATA.ground_truth))
 
@@ -33,13 +34,14 @@ def shards_of(folder, total, data=DATA, **changes):
     return paths
 
 
-def run(folder, shards, engine="hotcoco", split=SPLIT):
+def run(folder, shards, engine="hotcoco", split=SPLIT, config=COCO_MEASUREMENT):
     write_document(folder / "manifest.json", manifest(split, LABELS))
     return merge.run(
         shards=shards,
         manifest=folder / "manifest.json",
         split="test",
         engine=engine,
+        config=config,
         metrics=folder / "metrics.json",
         evidence=folder / "evidence",
         report=folder / "report.html",

@@ -5,7 +5,7 @@ from PIL import Image
 
 from kfdet.cli.main import main
 from kfdet.progress import Progress
-from kfdet.schema.metrics import Metrics
+from kfdet.schema.metrics import MeasurementConfig, Metrics
 from kfdet.stages import metrics
 from kfdet.storage.documents import read_document
 
@@ -40,6 +40,7 @@ def run(folder, **changes):
             "images": None,
             "split": "test",
             "engine": "hotcoco",
+            "config": MeasurementConfig(),
             "metrics": folder / "metrics.json",
             "evidence": folder / "evidence",
             "report": folder / "report.html",

@@ -6,6 +6,7 @@ import pytest
 from detector_cases import QUIET, Recorder, copy_of_trained
 
 from kfdet.errors import ArtifactError, DataError, TrainingError, UsageError
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.training import Ledger
 from kfdet.stages import select
 from kfdet.storage.documents import read_document, write_document
@@ -21,6 +22,7 @@ def selected(case, folder, progress=QUIET, **changes):
         "metric": "ap",
         "batch_size": 8,
         "engine": "hotcoco",
+        "config": MeasurementConfig(),
         "ledger": folder / "ledger.json",
         "report": folder / "select.html",
         "progress": progress,

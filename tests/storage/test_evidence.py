@@ -36,5 +36,5 @@ def test_evidence_of_other_metrics_is_refused(tmp_path):
 
 
 def test_missing_evidence_is_named(tmp_path):
-    with pytest.raises(ArtifactError, match=r"objects\.parquet: the file is missing"):
+    with pytest.raises(ArtifactError, match=r"images\.parquet: the file is missing"):
         read_evidence(tmp_path / "e", images=7, digest="0" * 64)

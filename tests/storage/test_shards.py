@@ -70,7 +70,7 @@ def test_the_columns_are_those_of_the_schema(tmp_path):
         "image_id", "class_id", "is_crowd", "area", "xmin", "ymin", "xmax", "ymax",
     ]  # fmt: skip
     assert pq.read_schema(folder / "images.parquet").names == [
-        "image_id", "source_id", "file", "record", "width_px", "height_px",
+        "image_id", "source_id", "file", "record", "width_px", "height_px", "features",
     ]  # fmt: skip
 
 

@@ -316,6 +316,11 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     )
     for parser in (select, merge, metrics):
         parser.add_argument("--engine", choices=("hotcoco", "pycocotools"), default="hotcoco")
+        parser.add_argument(
+            "--evaluation",
+            metavar="FILE",
+            help="IoU thresholds, areas, counts and slices: YAML, or a run configuration",
+        )
 
     gate = stage("gate", "hold metrics against a policy and the champion")
     gate.add_argument("metrics", metavar="METRICS", help="metrics.json from merge or metrics")

@@ -25,7 +25,6 @@ from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
 from kfdet.cli.run_folder import RunFolder
 from kfdet.cli.run_outcome import RunProgress
 from kfdet.core import measures
-from kfdet.core.coco import IOU_THRESHOLDS
 from kfdet.errors import KfdetError
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.report import index
@@ -69,7 +68,7 @@ def check_policy(config: RunConfig) -> None:
         config.gate,
         classes=[label.name for label in labels.classes],
         slices=None,
-        ious=IOU_THRESHOLDS,
+        ious=config.evaluation.iou_thresholds,
         where="gate",
     )
 

@@ -11,8 +11,9 @@ from typing import Any
 from kfdet.cli.output import VERDICT_EXIT_CODES, answer
 from kfdet.errors import UsageError
 from kfdet.progress import Progress
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import ParityConfig
-from kfdet.storage.run_config import read_policy, read_run_config
+from kfdet.storage.run_config import read_measurement, read_policy, read_run_config
 
 
 def _run(stage: str, arguments: argparse.Namespace, **inputs: Any) -> Any:
@@ -142,6 +143,7 @@ def select(arguments: argparse.Namespace) -> None:
         metric=arguments.metric,
         batch_size=arguments.batch_size,
         engine=arguments.engine,
+        config=_measurement(arguments.evaluation),
         ledger=out / "ledger.json",
         report=out / "report.html",
     )
@@ -174,6 +176,7 @@ def merge(arguments: argparse.Namespace) -> None:
         manifest=Path(arguments.manifest),
         split=arguments.split,
         engine=arguments.engine,
+        config=_measurement(arguments.evaluation),
         metrics=out / "metrics.json",
         evidence=out / "evidence",
         report=out / "report.html",
@@ -190,6 +193,7 @@ def metrics(arguments: argparse.Namespace) -> None:
         images=Path(arguments.images) if arguments.images else None,
         split=arguments.split,
         engine=arguments.engine,
+        config=_measurement(arguments.evaluation),
         metrics=out / "metrics.json",
         evidence=out / "evidence",
         report=out / "report.html",
@@ -244,6 +248,10 @@ def publish(arguments: argparse.Namespace) -> None:
         run_name=arguments.run_name,
         version=Path(arguments.out) / "version.json",
     )
+
+
+def _measurement(path: str | None) -> MeasurementConfig:
+    return read_measurement(Path(path)) if path else MeasurementConfig()
 
 
 def _evidence_beside(metrics: str) -> Path | None:

@@ -8,6 +8,7 @@ between equal scores.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from kfdet.core.ordering import ascending, descending
+from kfdet.core.overlaps import Boxes, Overlaps, find_overlaps
 from kfdet.errors import ArtifactError, ConfigError, DataError
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.metrics import (
+    COCO,
     ClassMetrics,
+    CocoSettings,
     CocoStatistics,
     Details,
     Metrics,
@@ -35,12 +40,11 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-IOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
+IOU_THRESHOLDS: tuple[float, ...] = COCO.iou_thresholds
 RECALL_POINTS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
-AREAS: tuple[str, ...] = ("all", "small", "medium", "large")
-MAX_DETECTIONS: tuple[int, ...] = (1, 10, 100)
+AREAS: tuple[str, ...] = COCO.area_names
+MAX_DETECTIONS: tuple[int, ...] = COCO.max_detections
 CURVE_IOUS: tuple[float, ...] = (0.5, 0.75)
-ERROR_KINDS: tuple[str, ...] = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class Images:
         file: Location of the TFRecord shard.
         record: int64[I], index of the record within its file.
         width_px, height_px: int64[I], size of the stored image.
+        features: Other features of each record with one value, as text; None where they are not
+            known.
     """
 
     image_id: Int64
@@ -61,6 +67,7 @@ class Images:
     record: Int64
     width_px: Int64
     height_px: Int64
+    features: tuple[Mapping[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         _same_length(self)
@@ -127,12 +134,29 @@ class EvaluationData:
     ground_truth: GroundTruth
     detections: Detections
 
+    @functools.cached_property
+    def overlaps(self) -> Overlaps:
+        """The pairs of boxes that overlap; of data in canonical order only."""
+        truth, seen = self.ground_truth, self.detections
+        return find_overlaps(
+            Boxes(image=seen.image_id, xywh=boxes_xywh(seen)),
+            Boxes(image=truth.image_id, xywh=boxes_xywh(truth)),
+            crowd=truth.is_crowd,
+        )
+
+    @functools.cached_property
+    def rank(self) -> Int64:
+        """Each detection's place among those of its image and class, by score, from zero."""
+        seen = self.detections
+        return places(seen.image_id, seen.class_id, seen.score)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The answer of a COCO engine.
 
-    T are IOU_THRESHOLDS, R RECALL_POINTS, K the label map's classes, A AREAS, M MAX_DETECTIONS.
+    T, A and M are the IoU thresholds, areas and counts of the settings, R RECALL_POINTS, K the label
+    map's classes.
 
     Attributes:
         overall: The 12 statistics, means over the classes that have ground truth.
@@ -140,17 +164,16 @@ class Evaluation:
         precision: float64[T, R, K, A, M], interpolated; NaN where there is no ground truth.
         recall: float64[T, K, A, M], highest reached; NaN where there is no ground truth.
         scores: float64[T, R, K, A, M], lowest score that reaches the recall; 0 beyond it.
-        error_gains: As `error_gains` returns them; None when they were not asked for.
     """
 
     engine: Engine
     engine_version: str
+    settings: CocoSettings
     overall: CocoStatistics
     per_class: tuple[CocoStatistics, ...]
     precision: Float64
     recall: Float64
     scores: Float64
-    error_gains: Mapping[str, float] | None = None
 
 
 def concatenate(parts: Sequence[EvaluationData]) -> EvaluationData:
@@ -173,6 +196,9 @@ def concatenate(parts: Sequence[EvaluationData]) -> EvaluationData:
 
 def canonical(data: EvaluationData) -> EvaluationData:
     """Returns the rows in ascending order of image id; rows of one image keep their order."""
+    columns = (data.images, data.ground_truth, data.detections)
+    if all((np.diff(one.image_id) >= 0).all() for one in columns):
+        return data
     return EvaluationData(
         images=_in_order(data.images),
         ground_truth=_in_order(data.ground_truth),
@@ -203,17 +229,37 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     values: dict[str, Any] = {}
     for field in fields(parts[0]):
         columns = [getattr(part, field.name) for part in parts]
-        if isinstance(columns[0], tuple):
+        if any(column is None for column in columns):
+            values[field.name] = None
+        elif isinstance(columns[0], tuple):
             values[field.name] = tuple(itertools.chain.from_iterable(columns))
         else:
-            values[field.name] = None if columns[0] is None else np.concatenate(columns)
+            values[field.name] = np.concatenate(columns)
     return type(parts[0])(**values)
 
 
 def _in_order(columns: Columns) -> Columns:
-    if (np.diff(columns.image_id) >= 0).all():
-        return columns
     return taken(columns, np.argsort(columns.image_id, kind="stable"))
+
+
+def places(image_id: Int64, group_id: Int64, score: Float32 | Float64) -> Int64:
+    """Returns each row's place among those of its image and group, by score, from zero.
+
+    Args:
+        image_id: int64[N].
+        group_id: int64[N].
+        score: [N]; of equal ones the first row comes first.
+    """
+    order = descending(score)
+    order = order[ascending(group_id[order])]
+    order = order[ascending(image_id[order])]
+    image, group = image_id[order], group_id[order]
+    same = (image[1:] == image[:-1]) & (group[1:] == group[:-1])
+    starts = np.append(True, ~same)[: order.size]
+    first = np.maximum.accumulate(np.where(starts, np.arange(order.size), 0))
+    rank = np.empty(order.size, np.int64)
+    rank[order] = np.arange(order.size) - first
+    return rank
 
 
 def evaluate(
@@ -221,7 +267,7 @@ def evaluate(
     *,
     label_map: LabelMap,
     engine: Engine = "hotcoco",
-    depth: Literal["numbers", "errors"] = "numbers",
+    settings: CocoSettings = COCO,
 ) -> Evaluation:
     """Computes the COCO metrics of a set of images.
 
@@ -230,7 +276,7 @@ def evaluate(
             COCO; ground truth of such classes is an error.
         label_map: The classes; their order is the order of `Evaluation.per_class`.
         engine: Which engine; both give the same bits.
-        depth: Also take the errors apart, which is cheaper here than afterwards.
+        settings: What the statistics are taken over.
 
     Raises:
         ArtifactError: An image is listed twice, or a box belongs to no image or to no class.
@@ -242,54 +288,26 @@ def evaluate(
     data = canonical(data)
     _check(data, label_map)
     data = _listed_classes(data, label_map)
-    gains = None
     if engine == "hotcoco":
-        evaluator = _hotcoco_evaluator(data, label_map)
-        evaluator.accumulate()
-        version, arrays = metadata.version("hotcoco"), _arrays(evaluator.eval)
-        gains = _gains(evaluator) if depth == "errors" else None
+        version, arrays = _run_hotcoco(data, label_map, settings)
     elif engine == "pycocotools":
-        version, arrays = _run_pycocotools(data, label_map)
-        gains = error_gains(data, label_map=label_map) if depth == "errors" else None
+        version, arrays = _run_pycocotools(data, label_map, settings)
     else:
         raise ConfigError(f'unknown engine "{engine}"', expected="hotcoco or pycocotools")
     precision, recall, scores = (np.where(array > -1, array, np.nan) for array in arrays)
     return Evaluation(
         engine=engine,
         engine_version=version,
-        overall=_statistics(precision, recall),
+        settings=settings,
+        overall=_statistics(precision, recall, settings),
         per_class=tuple(
-            _statistics(precision[:, :, k : k + 1], recall[:, k : k + 1])
+            _statistics(precision[:, :, k : k + 1], recall[:, k : k + 1], settings)
             for k in range(len(label_map.classes))
         ),
         precision=precision,
         recall=recall,
         scores=scores,
-        error_gains=gains,
     )
-
-
-def error_gains(data: EvaluationData, *, label_map: LabelMap) -> dict[str, float]:
-    """Returns how much AP50 would rise if one kind of error were mended: TIDE's decomposition.
-
-    Args:
-        data: In any order.
-        label_map: The classes.
-
-    Returns:
-        Kind of error to gain in [0, 1]: `Cls` wrong class, `Loc` badly placed, `Both`, `Dupe` second
-        box on the same object, `Bkg` nothing there, `Miss` object not found. Over all detections,
-        not only those above a score.
-
-    Source: Bolya et al., TIDE, ECCV 2020, in hotcoco's implementation.
-    """
-    data = _listed_classes(canonical(data), label_map)
-    return _gains(_hotcoco_evaluator(data, label_map))
-
-
-def _gains(evaluator: Any) -> dict[str, float]:
-    gains = evaluator.tide_errors()["delta_ap"]
-    return {kind: max(0.0, float(gains[kind])) for kind in ERROR_KINDS}
 
 
 def metrics_document(
@@ -324,6 +342,9 @@ def metrics_document(
         overall=evaluation.overall,
         classes=class_metrics(evaluation, data, label_map=label_map),
         evidence_digest=evidence_digest,
+        settings=evaluation.settings,
+        boxes_by_area=_boxes_by_area(data.ground_truth, evaluation.settings),
+        more=_more_statistics(evaluation, slice(None)),
         details=details,
     )
 
@@ -341,27 +362,51 @@ def class_metrics(
     truth, seen = data.ground_truth, data.detections
     result = []
     for k, label in enumerate(label_map.classes):
-        mine = (truth.class_id == label.id) & ~truth.is_crowd
+        mine = taken(truth, (truth.class_id == label.id) & ~truth.is_crowd)
         result.append(
             ClassMetrics(
                 id=label.id,
                 name=label.name,
-                boxes=int(np.count_nonzero(mine)),
-                images=len(np.unique(truth.image_id[mine])),
+                boxes=len(mine),
+                boxes_by_area=_boxes_by_area(mine, evaluation.settings),
+                images=len(np.unique(mine.image_id)),
                 detections=int(np.count_nonzero(seen.class_id == label.id)),
                 metrics=evaluation.per_class[k],
+                more=_more_statistics(evaluation, slice(k, k + 1)),
                 curves=_curves(evaluation, k),
             )
         )
     return tuple(result)
 
 
+def _boxes_by_area(truth: GroundTruth, settings: CocoSettings) -> dict[str, int]:
+    area = truth.area[~truth.is_crowd]
+    return {
+        name: int(np.count_nonzero((area >= low) & (area <= high)))
+        for name, (low, high) in settings.areas.items()
+    }
+
+
+def _more_statistics(evaluation: Evaluation, classes: slice) -> dict[str, float | None]:
+    """Returns what settings other than COCO's add to the 12 statistics."""
+    settings = evaluation.settings
+    precision, recall = evaluation.precision[:, :, classes], evaluation.recall[:, classes]
+    more: dict[str, float | None] = {}
+    for a, name in enumerate(settings.area_names):
+        if name not in AREAS:
+            more[f"ap_{name}"] = _mean(precision[..., a, -1])
+            more[f"ar_{name}"] = _mean(recall[..., a, -1])
+    for m, count in enumerate(settings.max_detections):
+        if count not in MAX_DETECTIONS:
+            more[f"ar_{count}"] = _mean(recall[..., 0, m])
+    return more
+
+
 def _curves(evaluation: Evaluation, k: int) -> tuple[PrecisionRecallCurve, ...]:
     curves = []
     for iou in CURVE_IOUS:
-        t = _iou_index(iou)
-        precision = evaluation.precision[t, :, k, 0, -1]
-        if np.isnan(precision).any():
+        t = iou_index(evaluation.settings, iou)
+        if t is None or np.isnan(precision := evaluation.precision[t, :, k, 0, -1]).any():
             continue
         curves.append(
             PrecisionRecallCurve(
@@ -373,27 +418,40 @@ def _curves(evaluation: Evaluation, k: int) -> tuple[PrecisionRecallCurve, ...]:
     return tuple(curves)
 
 
-def _iou_index(iou: float) -> int:
-    return int(np.argmin(np.abs(np.array(IOU_THRESHOLDS) - iou)))
+def iou_index(settings: CocoSettings, iou: float) -> int | None:
+    """Returns the place of a threshold among those of the settings; None when it is none of them."""
+    near = (t for t, own in enumerate(settings.iou_thresholds) if abs(own - iou) < 1e-9)
+    return next(near, None)
 
 
-def _statistics(precision: Float64, recall: Float64) -> CocoStatistics:
+def _statistics(precision: Float64, recall: Float64, settings: CocoSettings) -> CocoStatistics:
     """Averages as pycocotools' summarize does, in the same order of summation."""
-    area = {name: a for a, name in enumerate(AREAS)}
-    at_50, at_75 = _iou_index(0.5), _iou_index(0.75)
+
+    def at_iou(iou: float) -> float | None:
+        t = iou_index(settings, iou)
+        return None if t is None else _mean(precision[t, ..., 0, -1])
+
+    def in_area(values: Float64, name: str) -> float | None:
+        names = settings.area_names
+        return _mean(values[..., names.index(name), -1]) if name in names else None
+
+    def at_count(count: int) -> float | None:
+        counts = settings.max_detections
+        return _mean(recall[..., 0, counts.index(count)]) if count in counts else None
+
     return CocoStatistics(
         ap=_mean(precision[..., 0, -1]),
-        ap50=_mean(precision[at_50, ..., 0, -1]),
-        ap75=_mean(precision[at_75, ..., 0, -1]),
-        ap_small=_mean(precision[..., area["small"], -1]),
-        ap_medium=_mean(precision[..., area["medium"], -1]),
-        ap_large=_mean(precision[..., area["large"], -1]),
-        ar_1=_mean(recall[..., 0, 0]),
-        ar_10=_mean(recall[..., 0, 1]),
-        ar_100=_mean(recall[..., 0, 2]),
-        ar_small=_mean(recall[..., area["small"], -1]),
-        ar_medium=_mean(recall[..., area["medium"], -1]),
-        ar_large=_mean(recall[..., area["large"], -1]),
+        ap50=at_iou(0.5),
+        ap75=at_iou(0.75),
+        ap_small=in_area(precision, "small"),
+        ap_medium=in_area(precision, "medium"),
+        ap_large=in_area(precision, "large"),
+        ar_1=at_count(1),
+        ar_10=at_count(10),
+        ar_100=at_count(100),
+        ar_small=in_area(recall, "small"),
+        ar_medium=in_area(recall, "medium"),
+        ar_large=in_area(recall, "large"),
     )
 
 
@@ -402,7 +460,9 @@ def _mean(values: Float64) -> float | None:
     return float(np.mean(defined)) if defined.size else None
 
 
-def _hotcoco_evaluator(data: EvaluationData, label_map: LabelMap) -> Any:
+def _run_hotcoco(
+    data: EvaluationData, label_map: LabelMap, settings: CocoSettings
+) -> tuple[str, list[Float64]]:
     import hotcoco
 
     truth, seen = data.ground_truth, data.detections
@@ -421,11 +481,22 @@ def _hotcoco_evaluator(data: EvaluationData, label_map: LabelMap) -> Any:
     rows[:, 5] = seen.score
     rows[:, 6] = seen.class_id
     evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
+    _set_up(evaluator, settings)
     evaluator.evaluate()
-    return evaluator
+    evaluator.accumulate()
+    return metadata.version("hotcoco"), _arrays(evaluator.eval)
 
 
-def _run_pycocotools(data: EvaluationData, label_map: LabelMap) -> tuple[str, list[Float64]]:
+def _set_up(evaluator: Any, settings: CocoSettings) -> None:
+    evaluator.params.iouThrs = np.array(settings.iou_thresholds)
+    evaluator.params.areaRng = [list(bounds) for bounds in settings.area_ranges_px2]
+    evaluator.params.areaRngLbl = list(settings.area_names)
+    evaluator.params.maxDets = list(settings.max_detections)
+
+
+def _run_pycocotools(
+    data: EvaluationData, label_map: LabelMap, settings: CocoSettings
+) -> tuple[str, list[Float64]]:
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -480,6 +551,7 @@ def _run_pycocotools(data: EvaluationData, label_map: LabelMap) -> tuple[str, li
         reference.createIndex()
         result.createIndex()
         evaluator = COCOeval(reference, result, "bbox")
+        _set_up(evaluator, settings)
         evaluator.evaluate()
         evaluator.accumulate()
     return metadata.version("pycocotools"), _arrays(evaluator.eval)

@@ -6,6 +6,7 @@ official/vision/dataloaders/tf_example_decoder.py.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,9 @@ OBJECT_KINDS: Mapping[str, FeatureKind] = {
     DIFFICULT: "int64",
     GROUP_OF: "int64",
 }
+_STANDARD = IMAGE_KINDS.keys() | OBJECT_KINDS.keys()
+# What is longer names no kind of image.
+_LONGEST_TEXT = 100
 REQUIRED_OF_IMAGE = (ENCODED, HEIGHT, WIDTH, SOURCE_ID)
 REQUIRED_OF_OBJECTS = (*BOX_SIDES, LABEL)
 
@@ -76,6 +80,7 @@ class DetectionRecord:
         is_difficult: bool[N].
         area_px: float32[N], area of the objects in square pixels; None when not recorded.
         filename: Name of the file that the image came from; empty when not recorded.
+        extra: Every other feature with one value of text or whole number, its value as text.
     """
 
     encoded: bytes
@@ -90,6 +95,7 @@ class DetectionRecord:
     is_difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     area_px: NDArray[np.float32] | None = None
     filename: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_boxes(self) -> int:
@@ -226,7 +232,23 @@ def record_of(features: Mapping[str, Feature], *, where: str) -> DetectionRecord
         is_difficult=_flags(features, DIFFICULT, count=count),
         area_px=area.astype(np.float32) if len(area) and count else None,
         filename=_text(features, FILENAME),
+        extra=_extra(features),
     )
+
+
+def _extra(features: Mapping[str, Feature]) -> dict[str, str]:
+    found = {}
+    for name in sorted(features.keys() - _STANDARD):
+        values = features[name]
+        if len(values) != 1 or kind_of(values) == "float32":
+            continue
+        value = values[0]
+        if not isinstance(value, bytes):
+            found[name] = str(int(value))
+        elif len(value) <= _LONGEST_TEXT:
+            with contextlib.suppress(UnicodeDecodeError):
+                found[name] = value.decode()
+    return found
 
 
 def parse_record(payload: bytes, *, where: str) -> DetectionRecord:

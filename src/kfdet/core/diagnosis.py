@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kfdet.core.coco import (
-    IOU_THRESHOLDS,
     Bool,
     Evaluation,
     EvaluationData,
     Int64,
-    canonical,
-    error_gains,
 )
 from kfdet.core.error_analysis import (
     FALSE_ALARM_CAUSES,
@@ -25,13 +22,16 @@ from kfdet.core.error_analysis import (
     Outcomes,
     Reliability,
     ScoreCurve,
+    class_score_curves,
     confusion_matrix,
-    match,
+    matching_at,
     outcomes,
     reliability,
     score_curve,
 )
+from kfdet.core.error_costs import ErrorCosts, error_costs
 from kfdet.core.evidence import Evidence
+from kfdet.core.matching import Matches
 from kfdet.core.uncertainty import StandardErrors, standard_errors
 from kfdet.schema.dataset import LabelMap
 
@@ -58,19 +58,18 @@ class Advice:
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """Attributes:
-    data: In canonical order; rows below are rows of it.
+    matches: At every overlap; rows below are rows of its data.
     curve: Over all classes together.
     class_curves: One for each class of the label map.
     operating_score: The score of the highest F1 over all classes; None without any hit.
     outcomes: At the operating score, or of all detections where there is none.
     confusion: int64[K + 1, K + 1], at the same score.
-    error_gains: Kind of error to the gain in AP50 if it were mended.
+    error_costs: What AP would gain if one kind of error were mended.
     ap_by_iou: IoU threshold to mean AP over the classes; None where undefined.
     standard_errors: Of AP; None for a set so large that they are not worth the time.
     """
 
-    data: EvaluationData
-    label_map: LabelMap
+    matches: Matches
     matching: Matching
     curve: ScoreCurve
     class_curves: tuple[ScoreCurve, ...]
@@ -78,47 +77,46 @@ class Diagnosis:
     outcomes: Outcomes
     confusion: Int64
     reliability: Reliability
-    error_gains: Mapping[str, float]
+    error_costs: ErrorCosts
     ap_by_iou: Mapping[float, float | None]
     standard_errors: StandardErrors | None
     advice: tuple[Advice, ...]
 
+    @property
+    def data(self) -> EvaluationData:
+        """In canonical order."""
+        return self.matches.data
 
-def diagnose(
-    data: EvaluationData, evaluation: Evaluation, evidence: Evidence, *, label_map: LabelMap
-) -> Diagnosis:
+    @property
+    def label_map(self) -> LabelMap:
+        return self.matches.label_map
+
+
+def diagnose(matches: Matches, evaluation: Evaluation, evidence: Evidence) -> Diagnosis:
     """Takes an evaluation apart.
 
     Args:
-        data: Images, ground truth and detections.
+        matches: Of all shards.
         evaluation: The metrics of the same data.
-        evidence: The matches of the same data.
-        label_map: The classes.
+        evidence: What is kept of the matches.
     """
-    data = canonical(data)
-    matching = match(data, label_map=label_map)
+    data, label_map = matches.data, matches.label_map
+    matching = matching_at(matches)
     curve = score_curve(matching, data)
     best = curve.best()
     score = float(curve.score[best]) if best is not None else None
     at_score = outcomes(matching, data, score=score or 0.0)
     matrix = confusion_matrix(data, label_map=label_map, score=score or 0.0)
     return Diagnosis(
-        data=data,
-        label_map=label_map,
+        matches=matches,
         matching=matching,
         curve=curve,
-        class_curves=tuple(
-            score_curve(matching, data, class_id=label.id) for label in label_map.classes
-        ),
+        class_curves=class_score_curves(matching, data, label_map=label_map),
         operating_score=score,
         outcomes=at_score,
         confusion=matrix,
         reliability=reliability(matching, data),
-        error_gains=(
-            error_gains(data, label_map=label_map)
-            if evaluation.error_gains is None
-            else evaluation.error_gains
-        ),
+        error_costs=error_costs(matches),
         ap_by_iou=_ap_by_iou(evaluation),
         standard_errors=(
             standard_errors(evidence, label_map=label_map)
@@ -161,7 +159,7 @@ def _rows(diagnosis: Diagnosis, image_ids: Int64) -> Int64:
 
 def _ap_by_iou(evaluation: Evaluation) -> dict[float, float | None]:
     answer: dict[float, float | None] = {}
-    for t, iou in enumerate(IOU_THRESHOLDS):
+    for t, iou in enumerate(evaluation.settings.iou_thresholds):
         precision = evaluation.precision[t, :, :, 0, -1]
         defined = precision[~np.isnan(precision)]
         answer[round(iou, 2)] = float(defined.mean()) if defined.size else None

@@ -1,30 +1,28 @@
-"""What a detector gets right and wrong, object by object, and at which score it does best.
-
-Matching is COCO's: within an image and a class, detections in descending order of score each take the
-free object that they overlap most. A detection keeps its match when those of lower score are left
-out, so that one matching serves every score threshold.
-"""
+"""What a detector gets right and wrong, object by object, and at which score it does best."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from kfdet.core.coco import (
-    MAX_DETECTIONS,
     Bool,
-    Detections,
     EvaluationData,
-    Float32,
     Float64,
     Int64,
-    boxes_xywh,
+    iou_index,
 )
+from kfdet.core.matching import (
+    Matches,
+    assign,
+    candidate_pairs,
+    match_everywhere,
+)
+from kfdet.core.ordering import ascending, descending
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import CocoSettings
 
 FalseAlarmCause = Literal["duplicate", "wrong_class", "badly_placed", "both", "background"]
 FALSE_ALARM_CAUSES: tuple[FalseAlarmCause, ...] = get_args(FalseAlarmCause)
@@ -118,16 +116,26 @@ def match(data: EvaluationData, *, label_map: LabelMap, iou: float = MATCH_IOU) 
 
     Source: pycocotools 2.0.11, COCOeval.evaluateImg, area all, 100 detections.
     """
-    truth, seen = data.ground_truth, data.detections
-    listed = np.isin(seen.class_id, [label.id for label in label_map.classes])
-    counted = listed & (rank_in_image(seen) < MAX_DETECTIONS[-1])
-    truth_of, on_crowd = _greedy(data, np.flatnonzero(counted), iou=iou, same_class=True)
-    counted = counted & ~on_crowd
+    settings = CocoSettings(iou_thresholds=(iou,), areas={})
+    return matching_at(match_everywhere(data, label_map=label_map, settings=settings), iou=iou)
+
+
+def matching_at(matches: Matches, *, iou: float = MATCH_IOU) -> Matching:
+    """Returns the matching of all areas at one IoU, matched anew where it is none of the settings'."""
+    t = iou_index(matches.settings, iou)
+    if t is None:
+        return match(matches.data, label_map=matches.label_map, iou=iou)
+    truth = matches.data.ground_truth
+    truth_of = np.full(matches.counted.size, -1)
+    truth_of[matches.rows] = matches.found[0, :, t]
+    on_crowd = (truth_of >= 0) & (truth.is_crowd[truth_of] if len(truth) else False)
     truth_of[on_crowd] = -1
     detection_of = np.full(len(truth), -1)
     found = np.flatnonzero(truth_of >= 0)
     detection_of[truth_of[found]] = found
-    return Matching(truth_of=truth_of, detection_of=detection_of, counted=counted)
+    return Matching(
+        truth_of=truth_of, detection_of=detection_of, counted=matches.counted & ~on_crowd
+    )
 
 
 def score_curve(
@@ -141,23 +149,50 @@ def score_curve(
         class_id: Only this class; all of them together when None.
     """
     truth, seen = data.ground_truth, data.detections
-    kept = matching.counted
-    objects = ~truth.is_crowd
+    kept, objects = matching.counted, ~truth.is_crowd
     if class_id is not None:
         kept = kept & (seen.class_id == class_id)
         objects = objects & (truth.class_id == class_id)
     rows = np.flatnonzero(kept)
-    rows = rows[np.argsort(-seen.score[rows], kind="stable")]
-    scores = seen.score[rows].astype(np.float64)
+    rows = rows[descending(seen.score[rows])]
+    return _curve(matching, data, rows, objects=int(np.count_nonzero(objects)))
+
+
+def class_score_curves(
+    matching: Matching, data: EvaluationData, *, label_map: LabelMap
+) -> tuple[ScoreCurve, ...]:
+    """Returns `score_curve` for each class of the label map, in its order."""
+    truth, seen = data.ground_truth, data.detections
+    rows = np.flatnonzero(matching.counted)
+    rows = rows[descending(seen.score[rows])]
+    rows = rows[ascending(seen.class_id[rows])]
+    classes = seen.class_id[rows]
+    objects = truth.class_id[~truth.is_crowd]
+    return tuple(
+        _curve(
+            matching,
+            data,
+            rows[slice(*np.searchsorted(classes, [label.id, label.id + 1]))],
+            objects=int(np.count_nonzero(objects == label.id)),
+        )
+        for label in label_map.classes
+    )
+
+
+def _curve(matching: Matching, data: EvaluationData, rows: Int64, *, objects: int) -> ScoreCurve:
+    """Args:
+    rows: int64[N], the detections, the highest score first.
+    objects: How many there are to find.
+    """
+    scores = data.detections.score[rows].astype(np.float64)
     last_of_equals = np.append(scores[1:] != scores[:-1], True)[: scores.size]
     hits = np.cumsum(matching.truth_of[rows] >= 0)[last_of_equals]
     kept_so_far = np.arange(1, rows.size + 1)[last_of_equals]
-    total = int(np.count_nonzero(objects))
     return ScoreCurve(
         score=scores[last_of_equals],
         precision=hits / np.maximum(kept_so_far, 1),
-        recall=hits / max(total, 1),
-        f1=2 * hits / np.maximum(kept_so_far + total, 1),
+        recall=hits / max(objects, 1),
+        f1=2 * hits / np.maximum(kept_so_far + objects, 1),
     )
 
 
@@ -183,7 +218,7 @@ def outcomes(matching: Matching, data: EvaluationData, *, score: float) -> Outco
     found = np.zeros(len(truth), np.bool_)
     found[matching.truth_of[hit]] = True
     miss = ~truth.is_crowd & ~found
-    same, other = _best_overlaps(data, np.flatnonzero(kept))
+    same, other = _best_overlaps(data, kept)
     alarm_cause = np.select(
         [
             ~false_alarm,
@@ -236,7 +271,7 @@ def confusion_matrix(
     truth, seen = data.ground_truth, data.detections
     ids = np.array([label.id for label in label_map.classes])
     kept = np.isin(seen.class_id, ids) & (seen.score.astype(np.float64) >= score)
-    truth_of, on_crowd = _greedy(data, np.flatnonzero(kept), iou=iou, same_class=False)
+    truth_of, on_crowd = _by_place(data, kept, iou=iou)
     background = len(ids)
     matrix = np.zeros((background + 1, background + 1), np.int64)
     answer = np.searchsorted(ids, seen.class_id)
@@ -273,15 +308,6 @@ def reliability(matching: Matching, data: EvaluationData, *, bins: int = 10) -> 
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """Detections and ground truth of the same image, each with its overlap."""
-
-    detection: Int64
-    truth: Int64
-    iou: Float64
-
-
-@dataclass(frozen=True)
 class _Best:
     """The largest overlap of each box with any of the others."""
 
@@ -289,73 +315,15 @@ class _Best:
     of_truth: Float64
 
 
-def rank_in_image(seen: Detections) -> Int64:
-    """Returns each detection's place among those of its image and class, by score, from zero."""
-    return _places(seen.image_id, seen.class_id, seen.score)
-
-
-def _places(image_id: Int64, class_id: Int64, score: Float32 | Float64) -> Int64:
-    group = image_id * (class_id.max(initial=0) + 1) + class_id
-    order = np.argsort(-score, kind="stable")
-    order = order[np.argsort(group[order], kind="stable")]
-    group = group[order]
-    starts = np.append(True, group[1:] != group[:-1])[: order.size]
-    first = np.maximum.accumulate(np.where(starts, np.arange(order.size), 0))
-    rank = np.empty(order.size, np.int64)
-    rank[order] = np.arange(order.size) - first
-    return rank
-
-
-def _pairs(data: EvaluationData, rows: Int64, *, same_class: bool) -> _Pairs:
-    """Joins detections with the ground truth of their images.
-
-    Args:
-        data: Images, ground truth and detections.
-        rows: int64[N], the detections that matter.
-        same_class: Only ground truth of the detection's class.
-    """
-    truth, seen = data.ground_truth, data.detections
-    truth_key, seen_key = truth.image_id, seen.image_id[rows]
-    if same_class:
-        classes = 1 + max(truth.class_id.max(initial=0), seen.class_id.max(initial=0))
-        truth_key = truth_key * classes + truth.class_id
-        seen_key = seen_key * classes + seen.class_id[rows]
-    by_key = np.argsort(truth_key, kind="stable")
-    keys = truth_key[by_key]
-    begin = np.searchsorted(keys, seen_key, side="left")
-    count = np.searchsorted(keys, seen_key, side="right") - begin
-    detection = np.repeat(rows, count)
-    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    found = by_key[np.repeat(begin, count) + within]
-    return _Pairs(detection, found, _overlaps(data, detection, found))
-
-
-def _overlaps(data: EvaluationData, detection: Int64, found: Int64) -> Float64:
-    """Returns IoU to the bit as COCO does; for a crowd the share of the detection that lies in it."""
-    a, b = boxes_xywh(data.detections, detection), boxes_xywh(data.ground_truth, found)
-    size_a, size_b = a[:, 2:], b[:, 2:]
-    ends = np.minimum(a[:, :2] + size_a, b[:, :2] + size_b)
-    sides = ends - np.maximum(a[:, :2], b[:, :2])
-    inside = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)
-    area_a, area_b = size_a[:, 0] * size_a[:, 1], size_b[:, 0] * size_b[:, 1]
-    crowd = data.ground_truth.is_crowd[found]
-    whole = np.where(crowd, area_a, area_a + area_b - inside)
-    share = np.zeros_like(inside)
-    np.divide(inside, whole, out=share, where=inside > 0)
-    return share
-
-
-def _greedy(
-    data: EvaluationData, rows: Int64, *, iou: float, same_class: bool
-) -> tuple[Int64, Bool]:
-    """Lets each detection take the free object that it overlaps most, the highest score first.
+def _by_place(data: EvaluationData, kept: Bool, *, iou: float) -> tuple[Int64, Bool]:
+    """Lets each detection take the free object of any class that it overlaps most.
 
     Returns:
         int64[D] row of the object, -1 for none; bool[D] whether that object is a crowd, which any
         number of detections may share and which is taken only where there is no other.
     """
     crowd = data.ground_truth.is_crowd
-    candidates = candidate_pairs(data, rows, least_iou=iou, same_class=same_class)
+    candidates = candidate_pairs(data, kept, least_iou=iou, same_class=False)
     truth_of = np.full(len(data.detections), -1)
     truth_of[candidates.rows] = assign(candidates, ious=(iou,), ignored=crowd, crowd=crowd)[:, 0]
     on_crowd = np.zeros(truth_of.size, np.bool_)
@@ -364,93 +332,10 @@ def _greedy(
     return truth_of, on_crowd
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """Detections and objects that may match, P pairs.
-
-    Attributes:
-        rows: int64[C], detections that have any candidate, ascending.
-        detection: int64[P], place among them.
-        truth: int64[P], rows.
-        iou: float64[P].
-        turn: int64[P], place of the detection among those of its group with any candidate, by
-            score: detections with the same turn never compete for an object.
-    """
-
-    rows: Int64
-    detection: Int64
-    truth: Int64
-    iou: Float64
-    turn: Int64
-
-
-def candidate_pairs(
-    data: EvaluationData, rows: Int64, *, least_iou: float, same_class: bool
-) -> Candidates:
-    """Returns the pairs that overlap enough to match.
-
-    Args:
-        data: Images, ground truth and detections.
-        rows: int64[N], the detections that matter.
-        least_iou: The lowest overlap of interest, in [0, 1].
-        same_class: Only objects of the detection's class.
-    """
-    seen = data.detections
-    pairs = _pairs(data, rows, same_class=same_class)
-    near = pairs.iou >= min(least_iou, 1 - 1e-10)
-    detection, truth, iou = pairs.detection[near], pairs.truth[near], pairs.iou[near]
-    competing, place = np.unique(detection, return_inverse=True)
-    label = seen.class_id[competing] if same_class else np.zeros(competing.size, np.int64)
-    turn = _places(seen.image_id[competing], label, seen.score[competing])
-    return Candidates(rows=competing, detection=place, truth=truth, iou=iou, turn=turn[place])
-
-
-def assign(candidates: Candidates, *, ious: Sequence[float], ignored: Bool, crowd: Bool) -> Int64:
-    """Lets each detection take the free object that it overlaps most, the highest score first.
-
-    Detections of different groups do not compete, so that all those whose turn it is choose at once.
-
-    Args:
-        candidates: Pairs that overlap by the lowest of the IoUs, or more.
-        ious: T thresholds.
-        ignored: bool[G], objects that are taken only where there is no other.
-        crowd: bool[G], objects that any number of detections may share.
-
-    Returns:
-        int64[C, T], row of the object for each of `candidates.rows`, -1 for none.
-
-    Source: pycocotools 2.0.11, COCOeval.evaluateImg: of equal overlaps the last object wins.
-    """
-    thresholds = np.minimum(np.array(ious), 1 - 1e-10)
-    answer = np.full((candidates.rows.size, thresholds.size), -1)
-    # The best candidate of a detection comes last: then the choice is the last one that is free.
-    order = np.lexsort(
-        (candidates.truth, candidates.iou, ~ignored[candidates.truth],
-         candidates.detection, candidates.turn)
-    )  # fmt: skip
-    detection, truth = candidates.detection[order], candidates.truth[order]
-    near = candidates.iou[order][:, None] >= thresholds
-    shared = crowd[truth]
-    taken = np.zeros((ignored.size, thresholds.size), np.bool_)
-    turns = candidates.turn[order]
-    bounds = np.searchsorted(turns, np.arange(turns.max(initial=-1) + 2))
-    for begin, end in itertools.pairwise(bounds.tolist()):
-        mine, objects = detection[begin:end], truth[begin:end]
-        free = near[begin:end] & (~taken[objects] | shared[begin:end, None])
-        starts = np.flatnonzero(np.append(True, mine[1:] != mine[:-1]))
-        place = np.where(free, np.arange(begin, end)[:, None], -1)
-        best = np.maximum.reduceat(place, starts, axis=0)
-        who, which = np.nonzero(best >= 0)
-        found = truth[best[who, which]]
-        answer[mine[starts[who]], which] = found
-        taken[found, which] = True
-    return answer
-
-
-def _best_overlaps(data: EvaluationData, rows: Int64) -> tuple[_Best, _Best]:
+def _best_overlaps(data: EvaluationData, kept: Bool) -> tuple[_Best, _Best]:
     """Returns each box's largest overlap with boxes of the same class, and of another."""
     truth, seen = data.ground_truth, data.detections
-    pairs = _pairs(data, rows, same_class=False)
+    pairs = data.overlaps.where(kept[data.overlaps.detection])
     equal = seen.class_id[pairs.detection] == truth.class_id[pairs.truth]
     answers = []
     for chosen in (equal, ~equal):

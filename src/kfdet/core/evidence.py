@@ -12,25 +12,32 @@ import numpy as np
 import numpy.typing as npt
 
 from kfdet.core.coco import (
-    AREAS,
-    IOU_THRESHOLDS,
-    MAX_DETECTIONS,
     Bool,
     EvaluationData,
     Float32,
     Float64,
     Int64,
-    boxes_xywh,
-    canonical,
 )
-from kfdet.core.error_analysis import assign, candidate_pairs, rank_in_image
+from kfdet.core.matching import Matches, match_everywhere
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import COCO, CocoSettings
 
 Bits = npt.NDArray[np.uint16]
 
-_EVERY_IOU = np.uint16((1 << len(IOU_THRESHOLDS)) - 1)
-# Of AREAS, in their order: both bounds are inside.
-AREA_BOUNDS_PX2 = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
+
+@dataclass(frozen=True, kw_only=True)
+class ImageParts:
+    """A partition of the images: each is in one part.
+
+    Attributes:
+        by: What it is cut by, as `kfdet.schema.metrics.Slice` has it.
+        names: Of the P parts.
+        place: int64[I], index into the names, by the image's row in canonical order.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    place: Int64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +47,14 @@ class Evidence:
     Attributes:
         images: I.
         object_image, object_class: int64[G]; an image is its row in canonical order.
-        object_areas: uint16[G], bit a: the object counts in AREAS[a].
+        object_areas: uint16[G], bit a: the object counts in `settings.area_names[a]`.
         image, class_id: int64[D], in the order in which COCO takes equal scores.
         score: [D].
         rank: int64[D], place among the detections of its image and class, by score.
-        hits: uint16[D, A], bit t: hits an object at IOU_THRESHOLDS[t].
+        hits: uint16[D, A], bit t: hits an object at `settings.iou_thresholds[t]`.
         left_out: uint16[D, A], bit t: counts neither way.
+        settings: The thresholds, areas and counts.
+        image_parts: The slices of images.
     """
 
     images: int
@@ -58,36 +67,45 @@ class Evidence:
     rank: Int64
     hits: Bits
     left_out: Bits
+    settings: CocoSettings = COCO
+    image_parts: tuple[ImageParts, ...] = ()
 
 
-def gather_evidence(data: EvaluationData, *, label_map: LabelMap) -> Evidence:
+def gather_evidence(
+    data: EvaluationData, *, label_map: LabelMap, settings: CocoSettings = COCO
+) -> Evidence:
     """Matches detections to objects at every overlap and in every range of areas.
 
     Args:
         data: Images, ground truth and detections, in any order.
         label_map: The classes; detections of others are dropped.
-
-    Source: pycocotools 2.0.11, COCOeval.evaluateImg.
+        settings: The thresholds, areas and counts.
     """
-    data = canonical(data)
+    return evidence_of(match_everywhere(data, label_map=label_map, settings=settings))
+
+
+def evidence_of(matches: Matches, *, image_parts: tuple[ImageParts, ...] = ()) -> Evidence:
+    """Returns what is kept of matches.
+
+    Args:
+        matches: Of all shards.
+        image_parts: The slices of images.
+    """
+    data, settings = matches.data, matches.settings
     truth, seen = data.ground_truth, data.detections
-    rank = rank_in_image(seen)
-    listed = np.isin(seen.class_id, [label.id for label in label_map.classes])
-    rows = np.flatnonzero(listed & (rank < MAX_DETECTIONS[-1]))
-    candidates = candidate_pairs(data, rows, least_iou=IOU_THRESHOLDS[0], same_class=True)
-    competing = np.searchsorted(rows, candidates.rows)
-    seen_area = boxes_xywh(seen, rows)[:, 2:].prod(axis=1)
-    hits = np.zeros((rows.size, len(AREAS)), np.uint16)
+    rows = np.flatnonzero(matches.counted)
+    competing = np.searchsorted(rows, matches.rows)
+    seen_area = matches.area_px2[rows]
+    hits = np.zeros((rows.size, len(settings.area_names)), np.uint16)
     left_out = np.zeros_like(hits)
     areas = np.zeros(len(truth), np.uint16)
-    for a, (low, high) in enumerate(AREA_BOUNDS_PX2):
-        ignored = truth.is_crowd | (truth.area < low) | (truth.area > high)
-        areas |= (~ignored).astype(np.uint16) << np.uint16(a)
+    every_iou = np.uint16((1 << len(settings.iou_thresholds)) - 1)
+    for a, (low, high) in enumerate(settings.area_ranges_px2):
+        areas |= (~matches.ignored[a]).astype(np.uint16) << np.uint16(a)
         outside = (seen_area < low) | (seen_area > high)
-        left_out[outside, a] = _EVERY_IOU
-        found = assign(candidates, ious=IOU_THRESHOLDS, ignored=ignored, crowd=truth.is_crowd)
-        on_ignored = np.zeros(found.shape, np.bool_)
-        on_ignored[found >= 0] = ignored[found[found >= 0]]
+        left_out[outside, a] = every_iou
+        found = matches.found[a]
+        on_ignored = (found >= 0) & matches.ignored[a][found]
         hits[competing, a] = _packed((found >= 0) & ~on_ignored)
         left_out[competing, a] = _packed(on_ignored | ((found < 0) & outside[competing][:, None]))
     objects = np.flatnonzero(~truth.is_crowd)
@@ -100,9 +118,11 @@ def gather_evidence(data: EvaluationData, *, label_map: LabelMap) -> Evidence:
         image=np.searchsorted(row_of, seen.image_id[rows]),
         class_id=seen.class_id[rows],
         score=seen.score[rows],
-        rank=rank[rows],
+        rank=data.rank[rows],
         hits=hits,
         left_out=left_out,
+        settings=settings,
+        image_parts=image_parts,
     )
 
 
@@ -113,6 +133,9 @@ def bit(words: Bits, number: int) -> Bool:
 
 
 def _packed(flags: Bool) -> Bits:
-    weights = np.uint16(1) << np.arange(flags.shape[1], dtype=np.uint16)
-    words: Bits = (flags * weights).sum(axis=1, dtype=np.uint16)
+    """Returns uint16[N] with bit t where flags[:, t], of bool[N, T], T up to 16."""
+    packed = np.zeros((len(flags), 2), np.uint8)
+    bits = np.packbits(flags, axis=1, bitorder="little")
+    packed[:, : bits.shape[1]] = bits
+    words: Bits = packed.view("<u2")[:, 0].astype(np.uint16)
     return words

@@ -41,6 +41,7 @@ def images_of(records: Sequence[PlacedRecord]) -> Images:
         record=np.array([placed.index for placed in records], np.int64),
         width_px=np.array([placed.record.width_px for placed in records], np.int64),
         height_px=np.array([placed.record.height_px for placed in records], np.int64),
+        features=tuple(placed.record.extra for placed in records),
     )
 
 

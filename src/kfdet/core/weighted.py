@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kfdet.core.coco import AREAS, IOU_THRESHOLDS, MAX_DETECTIONS, RECALL_POINTS, Float64, Int64
+from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
 from kfdet.core.evidence import Evidence, bit
-from kfdet.schema.metrics import MetricName
+from kfdet.core.ordering import descending
+from kfdet.schema.metrics import CocoSettings, MetricName
 from kfdet.schema.run_config import PolicyMetric
 
 _POINTS = np.array(RECALL_POINTS)
 _FEW_COLUMNS = 16
-_ALL_IOUS = tuple(range(len(IOU_THRESHOLDS)))
-_IOU_50 = 0
+_HIT_IOU = 0.5
 _COLUMNS_AT_ONCE = 128
 _CALIBRATION_BINS = 10
 
@@ -47,7 +47,10 @@ def weighted_metric(
         float64[K, S]; NaN where the weights leave a class without objects. With weights of one it
         is COCO's number. Each column depends on its own weights alone, to the bit.
     """
-    area, ious, most = _definition(metric)
+    definition = _definition(metric, evidence.settings)
+    if definition is None:
+        return np.full((len(class_ids), weights.shape[1]), np.nan)
+    area, ious, most = definition
     return _each_class(
         evidence, weights, class_ids=class_ids, area=area, ious=ious,
         most=most if metric.startswith("ar") else None,
@@ -82,13 +85,26 @@ def _each_class(
     return answer
 
 
-def _definition(metric: MetricName) -> tuple[int, tuple[int, ...], int]:
-    """Returns the area, the IoU thresholds and the most detections that a metric looks at."""
-    suffix = metric.rpartition("_")[2]
-    area = AREAS.index(suffix) if suffix in AREAS else 0
+def _definition(
+    metric: MetricName, settings: CocoSettings
+) -> tuple[int, tuple[int, ...], int] | None:
+    """Returns the area, the IoU thresholds and the most detections that a metric looks at.
+
+    None where the settings don't define the metric.
+    """
+    every = tuple(range(len(settings.iou_thresholds)))
+    most = settings.max_detections[-1]
     if metric in ("ap50", "ap75"):
-        return area, (0 if metric == "ap50" else 5,), MAX_DETECTIONS[-1]
-    return area, _ALL_IOUS, int(suffix) if suffix.isdigit() else MAX_DETECTIONS[-1]
+        t = iou_index(settings, int(metric[2:]) / 100)
+        return None if t is None else (0, (t,), most)
+    suffix = metric.rpartition("_")[2]
+    if suffix.isdigit():
+        return (0, every, int(suffix)) if int(suffix) in settings.max_detections else None
+    if suffix == metric:
+        return 0, every, most
+    if suffix not in settings.area_names:
+        return None
+    return settings.area_names.index(suffix), every, most
 
 
 def _counted(rows: Int64, weights: Float64) -> Float64:
@@ -104,9 +120,10 @@ def _mean_recall(
 ) -> Float64:
     kept = rows[evidence.rank[rows] < most]
     found = np.zeros(weights.shape[1])
-    for t in _ALL_IOUS:
+    ious = len(evidence.settings.iou_thresholds)
+    for t in range(ious):
         found += _counted(evidence.image[kept[bit(evidence.hits[kept, area], t)]], weights)
-    recall: Float64 = found / np.maximum(total, 1) / len(_ALL_IOUS)
+    recall: Float64 = found / np.maximum(total, 1) / ious
     return recall
 
 
@@ -130,8 +147,8 @@ def _mean_area(
         rows: int64[N], the detections of a class, the highest score first.
         weights: float64[I, S].
         total: float64[S], weight of the class' objects.
-        area: Index into AREAS.
-        ious: Indices into IOU_THRESHOLDS.
+        area: Index into the area names of the settings.
+        ious: Indices into the IoU thresholds of the settings.
     """
     hits, out = evidence.hits[rows, area], evidence.left_out[rows, area]
     everywhere = np.uint16(sum(1 << t for t in ious))
@@ -192,7 +209,7 @@ def weighted_ap_at_iou(
     evidence: Evidence, weights: Float64, *, iou: float, class_ids: Sequence[int]
 ) -> Float64:
     """Returns AP at one overlap, as `weighted_metric` does; NaN where it is not measured there."""
-    t = next((t for t, known in enumerate(IOU_THRESHOLDS) if abs(known - iou) < 1e-6), None)
+    t = iou_index(evidence.settings, iou)
     if t is None:
         return np.full((len(class_ids), weights.shape[1]), np.nan)
     return _each_class(evidence, weights, class_ids=class_ids, area=0, ious=(t,), most=None)
@@ -220,24 +237,30 @@ def weighted_at_score(
         NaN where the weights leave no object; for calibration_error, no detection.
     """
     rows = np.flatnonzero(np.isin(evidence.class_id, class_ids))
-    rows = rows[~bit(evidence.left_out[rows, 0], _IOU_50)]
+    half = iou_index(evidence.settings, _HIT_IOU)
+    if half is None:
+        return np.full(weights.shape[1], np.nan)
+    rows = rows[~bit(evidence.left_out[rows, 0], half)]
+    hit = bit(evidence.hits[rows, 0], half)
     if metric == "calibration_error":
-        return _calibration_error(evidence, rows, weights)
-    rows = rows[np.argsort(-evidence.score[rows], kind="stable")]
+        return _calibration_error(evidence, rows, hit, weights)
+    order = descending(evidence.score[rows])
+    rows, hit = rows[order], hit[order]
     objects = bit(evidence.object_areas, 0) & np.isin(evidence.object_class, class_ids)
     total = _counted(evidence.object_image[objects], weights)
     answer = np.full(weights.shape[1], np.nan)
     for begin in range(0, weights.shape[1], _COLUMNS_AT_ONCE):
         block = slice(begin, begin + _COLUMNS_AT_ONCE)
-        hits, kept = _along_the_score(evidence, rows, np.ascontiguousarray(weights[:, block]))
+        hits, kept = _along_the_score(evidence, rows, hit, np.ascontiguousarray(weights[:, block]))
         answer[block] = _read_off(hits, kept, total[block], metric=metric, at=at)
     return np.where(total > 0, answer, np.nan)
 
 
-def _along_the_score(evidence: Evidence, rows: Int64, weights: Float64) -> tuple[Float64, Float64]:
+def _along_the_score(
+    evidence: Evidence, rows: Int64, hit: Bool, weights: Float64
+) -> tuple[Float64, Float64]:
     """Returns the weights of hits and of detections at or above each score that some hit has."""
     score, images = evidence.score[rows], evidence.image[rows]
-    hit = bit(evidence.hits[rows, 0], _IOU_50)
     ends = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: score.size])
     hits_so_far = np.cumsum(hit)[ends] if ends.size else np.zeros(0, np.int64)
     # A score without a hit only lowers precision.
@@ -270,11 +293,10 @@ def _read_off(
     return found
 
 
-def _calibration_error(evidence: Evidence, rows: Int64, weights: Float64) -> Float64:
+def _calibration_error(evidence: Evidence, rows: Int64, hit: Bool, weights: Float64) -> Float64:
     """Source: expected calibration error, Guo et al., ICML 2017; ten ranges of equal width."""
     score = evidence.score[rows].astype(np.float64)
     place = np.minimum((score * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    hit = bit(evidence.hits[rows, 0], _IOU_50)
     gaps, count = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     for b in range(_CALIBRATION_BINS):
         mine = place == b

@@ -287,7 +287,12 @@ def _errors(diagnosis: Diagnosis) -> Section:
         f"{plural(int(at.hit.sum()), 'hit')}, {plural(alarms, 'false alarm')}, "
         f"{plural(misses, 'miss', 'misses')} of {plural(objects, 'object')}. {kept}"
     )
-    gains = {_GAIN_WORDS[kind]: gain for kind, gain in diagnosis.error_gains.items()}
+    costs = diagnosis.error_costs
+    gains = {
+        name: {_GAIN_WORDS[kind]: gain for kind, gain in by_kind.items()}
+        for name, by_kind in (("AP50", costs.ap50), ("AP", costs.ap))
+        if by_kind is not None
+    }
     by_iou = {iou: ap for iou, ap in diagnosis.ap_by_iou.items() if ap is not None}
     return Section(
         title="Errors",
@@ -299,10 +304,10 @@ def _errors(diagnosis: Diagnosis) -> Section:
             ),
             columns(
                 bar_chart(
-                    list(gains),
-                    {"gain": list(gains.values())},
-                    title="What AP50 would gain if one kind of error were mended (TIDE)",
-                    y_label="gain in AP50, over detections of any score",
+                    list(gains["AP"]),
+                    {name: list(by_kind.values()) for name, by_kind in gains.items()},
+                    title="What AP would gain if one kind of error were mended (TIDE)",
+                    y_label="gain, over detections of any score",
                     horizontal=True,
                 ),
                 line_chart(

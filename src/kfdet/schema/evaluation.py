@@ -5,11 +5,12 @@ The folder holds `shard.json` (ShardResult) and three Parquet files. Boxes are
 
 | file | columns |
 |---|---|
-| images.parquet | image_id int64, source_id string, file string, record int64, width_px int32, height_px int32 |
+| images.parquet | image_id int64, source_id string, file string, record int64, width_px int32, height_px int32, features string |
 | ground_truth.parquet | image_id int64, class_id int32, is_crowd bool, area float64 (px^2), xmin, ymin, xmax, ymax float64 |
 | detections.parquet | image_id int64, class_id int32, score float32, xmin, ymin, xmax, ymax float32 |
 
-Rows are in ascending order of image_id; detections of one image in the order the model gave them.
+`features` is a JSON object: every other feature of the record with one value of text or whole number,
+its value as text. Rows are in ascending order of image_id; detections of one image in the order the model gave them.
 """
 
 from __future__ import annotations

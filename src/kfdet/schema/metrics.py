@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kfdet.schema.base import Document, Schema, Sha256, UnitInterval
 
@@ -16,8 +16,126 @@ MetricName = Literal[
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
 
 
+MOST_IOUS = 16
+MOST_AREAS = 15
+LARGEST_AREA_PX2 = 1e10
+AreaName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+AreaRange = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
+
+
+def _coco_ious() -> tuple[float, ...]:
+    """Returns the ten thresholds with the very bits that pycocotools has: numpy's linspace."""
+    step = (0.95 - 0.5) / 9
+    return (*(i * step + 0.5 for i in range(9)), 0.95)
+
+
+class CocoSettings(Schema):
+    """What the statistics are taken over. The defaults are COCO's."""
+
+    iou_thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=_coco_ious(),
+        min_length=1,
+        max_length=MOST_IOUS,
+        description="overlaps that a hit needs, ascending; AP is the mean over them",
+    )
+    areas: dict[AreaName, AreaRange] = Field(
+        default={
+            "small": (0.0, 32.0**2),
+            "medium": (32.0**2, 96.0**2),
+            "large": (96.0**2, LARGEST_AREA_PX2),
+        },
+        max_length=MOST_AREAS,
+        description="name to lowest and highest area in px^2; all objects together always count too",
+    )
+    max_detections: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        default=(1, 10, 100),
+        min_length=1,
+        max_length=MOST_AREAS,
+        description="detections of a class that count in an image, ascending; AR is given at each, "
+        "the rest at the last",
+    )
+
+    @field_validator("iou_thresholds", mode="after")
+    @classmethod
+    def _ascending_ious(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        # 0.65 in decimal is not the number that COCO counts with.
+        exact = (
+            next((own for own in _coco_ious() if abs(own - value) < 1e-9), value)
+            for value in values
+        )
+        return _ascending(tuple(exact))
+
+    @field_validator("max_detections", mode="after")
+    @classmethod
+    def _ascending_counts(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return _ascending(values)
+
+    @field_validator("areas", mode="after")
+    @classmethod
+    def _sensible_areas(cls, values: dict[str, AreaRange]) -> dict[str, AreaRange]:
+        for name, (low, high) in values.items():
+            if name == "all":
+                raise ValueError('"all" is always there, and means every area')
+            if low >= high:
+                raise ValueError(f'"{name}" ends at {high:g} px^2, where it does not begin yet')
+        return values
+
+    @property
+    def area_names(self) -> tuple[str, ...]:
+        """All ranges: `all`, then those that are named, from the smallest on."""
+        return ("all", *(name for name, _ in self._in_order()))
+
+    @property
+    def area_ranges_px2(self) -> tuple[AreaRange, ...]:
+        """The ranges of `area_names`."""
+        return ((0.0, LARGEST_AREA_PX2), *(bounds for _, bounds in self._in_order()))
+
+    def _in_order(self) -> list[tuple[str, AreaRange]]:
+        # JSON may have the names in any order.
+        return sorted(self.areas.items(), key=lambda item: (*item[1], item[0]))
+
+    @property
+    def are_coco(self) -> bool:
+        return self == COCO
+
+
+Numbers = TypeVar("Numbers", tuple[float, ...], tuple[int, ...])
+
+
+def _ascending(values: Numbers) -> Numbers:
+    if list(values) != sorted(set(values)):
+        raise ValueError("must ascend, each value once")
+    return values
+
+
+COCO = CocoSettings()
+
+
+class MeasurementConfig(CocoSettings):
+    """What an evaluation is asked for: `evaluation` in the run configuration, in part."""
+
+    slices: Literal["auto"] | tuple[str, ...] = Field(
+        default="auto",
+        description="features of the records, by their keys, that the images are cut by for results "
+        "by slice; `auto` takes every feature with one value of text or whole number in a record "
+        "and 2 to 20 values in all",
+    )
+
+    def settings(self) -> CocoSettings:
+        return CocoSettings(
+            iou_thresholds=self.iou_thresholds,
+            areas=self.areas,
+            max_detections=self.max_detections,
+        )
+
+
 class CocoStatistics(Schema):
-    """The 12 COCO statistics, in [0, 1]; null where no ground truth defines them.
+    """The 12 COCO statistics, in [0, 1]; null where no ground truth or no setting defines them.
+
+    With other settings than COCO's the names keep their meaning: `ap` is the mean over the IoU
+    thresholds of the settings, `ap50` is null unless 0.5 is one of them, `ap_small` is of the area
+    called small, `ar_10` is null unless 10 is one of the counts; and everything but the counted AR is
+    at the largest count.
 
     Source: COCO detection evaluation; areas split at 32^2 and 96^2 px, IoU 0.5:0.95:0.05.
     """
@@ -142,7 +260,8 @@ class ErrorDetails(Schema):
     """Attributes:
     score: Detections at or above it are counted.
     false_alarms, misses: Cause to count, as kfdet.core.error_analysis defines them.
-    ap50_gains: Kind of error to what AP50 would gain if it were mended (TIDE), over all scores.
+    ap50_gains: Kind of error to what AP50 would gain if it were mended (TIDE), over all scores;
+        null where 0.5 is no threshold of the settings.
     ap_gains: The same for AP, the mean over the IoU thresholds.
     """
 
@@ -150,8 +269,8 @@ class ErrorDetails(Schema):
     hits: Annotated[int, Field(ge=0)]
     false_alarms: dict[str, Annotated[int, Field(ge=0)]]
     misses: dict[str, Annotated[int, Field(ge=0)]]
-    ap50_gains: dict[str, UnitInterval]
-    ap_gains: dict[str, UnitInterval] | None = None
+    ap50_gains: dict[str, UnitInterval] | None
+    ap_gains: dict[str, UnitInterval]
 
 
 class CalibrationBin(Schema):
@@ -181,7 +300,8 @@ class Slice(Schema):
     """A part of the set.
 
     A slice of images has everything in them. A slice of boxes has the objects whose box belongs to
-    it, the detections that hit them, and those of the other detections whose own box belongs to it.
+    it, the detections that take one of them at the lowest IoU threshold, and those of the other
+    detections whose own box belongs to it.
 
     Attributes:
         by: What it is cut by: `box_size` and `box_aspect_ratio` cut boxes; `objects_in_image` and
@@ -190,8 +310,8 @@ class Slice(Schema):
         images: Images in it; for a slice of boxes those with one of its objects.
         boxes: Ground truth boxes in it, crowd boxes not counted.
         precision, recall, f1: At the operating score, at IoU 0.5.
-        ap, ap50, ap75, ar_100: As over the whole set; null without objects, and null for slices of
-            boxes in metrics of old.
+        ap, ap50, ap75, ar_100: As over the whole set; null without objects, or where the settings
+            don't define them.
     """
 
     by: str
@@ -199,12 +319,12 @@ class Slice(Schema):
     images: Annotated[int, Field(ge=0)]
     boxes: Annotated[int, Field(ge=0)]
     recall: Metric
-    ap: Metric = None
-    ap50: Metric = None
-    ap75: Metric = None
-    ar_100: Metric = None
-    precision: Metric = None
-    f1: Metric = None
+    precision: Metric
+    f1: Metric
+    ap: Metric
+    ap50: Metric
+    ap75: Metric
+    ar_100: Metric
 
     def value(self, name: str) -> Metric:
         """Returns the metric of that name; KeyError for one that slices don't have."""
@@ -241,8 +361,10 @@ class Details(Schema):
 class ClassMetrics(Schema):
     """Attributes:
     boxes: Ground truth boxes behind the numbers, crowd boxes not counted.
+    boxes_by_area: The same by the areas of the settings.
     images: Images with at least one of them.
     detections: Detections of this class.
+    more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
     """
 
     id: int
@@ -252,6 +374,8 @@ class ClassMetrics(Schema):
     detections: Annotated[int, Field(ge=0)]
     metrics: CocoStatistics
     curves: tuple[PrecisionRecallCurve, ...]
+    boxes_by_area: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    more: dict[str, Metric] = Field(default_factory=dict)
 
 
 class Metrics(Document):
@@ -260,6 +384,9 @@ class Metrics(Document):
     checkpoint_digest: Digest of the checkpoint that made the detections.
     evidence_digest: Digest of the folder `evidence` written beside the metrics; null in metrics of
         old, which had none.
+    settings: What the statistics are taken over; metrics compare only where they are equal.
+    boxes_by_area: Boxes by the areas of the settings.
+    more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
     details: What is behind the statistics; null in metrics of old.
     """
 
@@ -275,6 +402,9 @@ class Metrics(Document):
     overall: CocoStatistics
     classes: tuple[ClassMetrics, ...]
     evidence_digest: Sha256 | None = None
+    settings: CocoSettings = COCO
+    boxes_by_area: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    more: dict[str, Metric] = Field(default_factory=dict)
     details: Details | None = None
 
     def of_class(self, name: str) -> ClassMetrics | None:

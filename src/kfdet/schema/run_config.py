@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from kfdet.schema.base import Document, Schema, UnitInterval
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MetricName
+from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig, MetricName
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -202,7 +202,7 @@ class TrainingConfig(Schema):
         return self
 
 
-class EvaluationConfig(Schema):
+class EvaluationConfig(MeasurementConfig):
     # All their results go to one task on its command line, of which Linux takes 128 KiB.
     shards: Annotated[int, Field(ge=1, le=100)] = Field(
         default=2, description="evaluation tasks that share the test split"
@@ -214,6 +214,9 @@ class EvaluationConfig(Schema):
     select_metric: MetricName = Field(
         default="ap", description="val metric that chooses the checkpoint"
     )
+
+    def measurement(self) -> MeasurementConfig:
+        return MeasurementConfig(slices=self.slices, **self.settings().model_dump())
 
 
 PolicyMetric = Literal[

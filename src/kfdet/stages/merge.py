@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.coco import Engine, concatenate, evaluate, metrics_document
+from kfdet.core.coco import Engine, concatenate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
-from kfdet.core.metric_details import metric_details
+from kfdet.core.measurement import measure
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Manifest, Split
-from kfdet.schema.metrics import CocoStatistics
+from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import write_evidence
@@ -27,11 +25,13 @@ from kfdet.storage.shards import read_shard
 class MergeResult:
     """Attributes:
     overall: The 12 COCO statistics.
+    more: What the settings add to them.
     images: Images evaluated, also those without detections.
     detections: Detections evaluated.
     """
 
     overall: CocoStatistics
+    more: Mapping[str, float | None]
     images: int
     detections: int
 
@@ -42,6 +42,7 @@ def run(
     manifest: Path,
     split: Split,
     engine: Engine,
+    config: MeasurementConfig,
     metrics: Path,
     evidence: Path,
     report: Path,
@@ -54,6 +55,7 @@ def run(
         manifest: The manifest of the data.
         split: The split that was evaluated.
         engine: The COCO engine.
+        config: What is measured.
         metrics: Where the metrics are written.
         evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
@@ -62,7 +64,7 @@ def run(
     Raises:
         ArtifactError: A shard is missing, doubled, damaged, or of another split or model.
         DataError: The model answered NaN.
-        ConfigError: The engine is not installed.
+        ConfigError: The engine is not installed, or a feature to cut by is in no record.
     """
     data_manifest = read_document(Manifest, manifest)
     part = data_manifest.split(split)
@@ -70,20 +72,20 @@ def run(
     complete = check_complete(read, manifest=part, split=split)
     data = concatenate([shard.data for shard in complete])
     label_map = data_manifest.label_map
-    matched = gather_evidence(data, label_map=label_map)
-    evaluation = evaluate(data, label_map=label_map, engine=engine, depth="errors")
-    diagnosis = diagnose(data, evaluation, matched, label_map=label_map)
+    found = measure(data, label_map=label_map, engine=engine, config=config)
     document = metrics_document(
-        evaluation, data, complete[0].result, label_map=label_map,
-        evidence_digest=write_evidence(evidence, matched),
-        details=metric_details(diagnosis, evaluation, matched),
+        found.evaluation, data, complete[0].result, label_map=label_map,
+        evidence_digest=write_evidence(evidence, found.evidence), details=found.details,
     )  # fmt: skip
     write_document(metrics, document)
-    galleries = read_galleries(diagnosis, read_picture)
-    write_text(report, evaluation_page(document, diagnosis, galleries))
+    galleries = read_galleries(found.diagnosis, read_picture)
+    write_text(report, evaluation_page(document, found.diagnosis, galleries))
     progress.report(str(report))
     return MergeResult(
-        overall=document.overall, images=document.images, detections=document.detections
+        overall=document.overall,
+        more=document.more,
+        images=document.images,
+        detections=document.detections,
     )
 
 

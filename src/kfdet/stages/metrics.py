@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from kfdet.core.coco import Engine, EvaluationData, evaluate, metrics_document
+from kfdet.core.coco import Engine, EvaluationData, metrics_document
 from kfdet.core.coco_results import parse_reference, parse_results
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
-from kfdet.core.metric_details import metric_details
+from kfdet.core.measurement import measure
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Split
 from kfdet.schema.evaluation import ShardResult
-from kfdet.schema.metrics import CocoStatistics
+from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import write_document
 from kfdet.storage.evidence import write_evidence
@@ -31,11 +30,13 @@ from kfdet.storage.pictures import read_image_file
 class MetricsResult:
     """Attributes:
     overall: The 12 COCO statistics.
+    more: What the settings add to them.
     images: Images of the ground truth, also those without detections.
     detections: Detections evaluated.
     """
 
     overall: CocoStatistics
+    more: Mapping[str, float | None]
     images: int
     detections: int
 
@@ -47,6 +48,7 @@ def run(
     images: Path | None,
     split: Split,
     engine: Engine,
+    config: MeasurementConfig,
     metrics: Path,
     evidence: Path,
     report: Path,
@@ -61,6 +63,7 @@ def run(
         images: Folder of the images; no pictures in the report when None.
         split: What the metrics say of themselves.
         engine: The COCO engine.
+        config: What is measured.
         metrics: Where the metrics are written.
         evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
@@ -68,7 +71,7 @@ def run(
 
     Raises:
         DataError: A file is malformed, or they don't belong together; names the entries.
-        ConfigError: The engine is not installed.
+        ConfigError: The engine is not installed, or a feature to cut by is in no image.
     """
     truth_text, seen_text = read_input(ground_truth), read_input(detections)
     reference = parse_reference(truth_text, where=str(ground_truth))
@@ -76,8 +79,7 @@ def run(
     data = EvaluationData(
         images=reference.images, ground_truth=reference.ground_truth, detections=seen
     )
-    matched = gather_evidence(data, label_map=reference.label_map)
-    evaluation = evaluate(data, label_map=reference.label_map, engine=engine, depth="errors")
+    found = measure(data, label_map=reference.label_map, engine=engine, config=config)
     origin = ShardResult(
         shard=0, num_shards=1, split=split,
         split_digest=hashlib.sha256(truth_text).hexdigest(),
@@ -85,11 +87,9 @@ def run(
         images=len(data.images), ground_truth_boxes=len(data.ground_truth),
         detections=len(seen), inference_time_s=0.0,
     )  # fmt: skip
-    diagnosis = diagnose(data, evaluation, matched, label_map=reference.label_map)
     document = metrics_document(
-        evaluation, data, origin, label_map=reference.label_map,
-        evidence_digest=write_evidence(evidence, matched),
-        details=metric_details(diagnosis, evaluation, matched),
+        found.evaluation, data, origin, label_map=reference.label_map,
+        evidence_digest=write_evidence(evidence, found.evidence), details=found.details,
     )  # fmt: skip
     write_document(metrics, document)
 
@@ -98,8 +98,12 @@ def run(
             raise DataError("give the folder of the images with --images")
         return read_image_file(images / file)
 
-    write_text(report, evaluation_page(document, diagnosis, read_galleries(diagnosis, read)))
+    galleries = read_galleries(found.diagnosis, read)
+    write_text(report, evaluation_page(document, found.diagnosis, galleries))
     progress.report(str(report))
     return MetricsResult(
-        overall=document.overall, images=document.images, detections=document.detections
+        overall=document.overall,
+        more=document.more,
+        images=document.images,
+        detections=document.detections,
     )

@@ -14,7 +14,7 @@ from kfdet.errors import ArtifactError, UsageError
 from kfdet.progress import Progress
 from kfdet.report import training as training_report
 from kfdet.schema.dataset import Manifest
-from kfdet.schema.metrics import MetricName
+from kfdet.schema.metrics import CocoSettings, MeasurementConfig, MetricName
 from kfdet.schema.training import (
     CheckpointRef,
     Ledger,
@@ -51,6 +51,7 @@ def run(
     metric: MetricName,
     batch_size: int,
     engine: coco.Engine,
+    config: MeasurementConfig,
     ledger: Path,
     report: Path,
     progress: Progress,
@@ -66,6 +67,7 @@ def run(
         metric: The metric that chooses; the earliest of equals wins.
         batch_size: Images a step of inference.
         engine: COCO engine.
+        config: What is measured.
         ledger: Where the ledger is written.
         report: Where the HTML report is written.
         progress: Told of the images.
@@ -93,7 +95,13 @@ def run(
     else:
         raise UsageError("give the summary of a training, or a model directory to follow")
     bench = _Bench(
-        resolved, data, batch_size=batch_size, engine=engine, metric=metric, progress=progress
+        resolved,
+        data,
+        batch_size=batch_size,
+        engine=engine,
+        settings=config.settings(),
+        metric=metric,
+        progress=progress,
     )
     chosen = _measure_all(bench, folder, checkpoints, metric=metric)
     if follow is not None:
@@ -120,6 +128,7 @@ class _Bench:
         *,
         batch_size: int,
         engine: coco.Engine,
+        settings: CocoSettings,
         metric: MetricName,
         progress: Progress,
     ) -> None:
@@ -129,6 +138,7 @@ class _Bench:
         self._label_map = data.label_map
         self._batch_size = batch_size
         self._engine = engine
+        self._settings = settings
         self._progress = progress
         self._detector: Any = None
 
@@ -147,7 +157,10 @@ class _Bench:
             done += len(part.images)
             self._progress.update(done, total=self.split.images, unit="images", step=ref.step)
         measured = coco.evaluate(
-            coco.concatenate(parts), label_map=self._label_map, engine=self._engine
+            coco.concatenate(parts),
+            label_map=self._label_map,
+            engine=self._engine,
+            settings=self._settings,
         )
         took = round(time.monotonic() - began, 3)
         value = measured.overall.value(self._metric)

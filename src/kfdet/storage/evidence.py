@@ -1,15 +1,19 @@
-"""The folder `evidence` beside a metrics.json: what its numbers follow from, in two Parquet files.
+"""The folder `evidence` beside a metrics.json: what its numbers follow from, in three Parquet files.
 
 | file | columns |
 |---|---|
+| images.parquet | int32 for each partition of the images: the place of the slice among its names |
 | objects.parquet | image int32, class_id int32, areas uint16 |
-| detections.parquet | image int32, class_id int32, score float64, rank uint8, hits_A and left_out_A uint16 for each area A |
+| detections.parquet | image int32, class_id int32, score float64, rank uint16, hits_A and left_out_A uint16 for each area A |
 
-Images are rows in canonical order, and bits count as `kfdet.core.evidence` says.
+Images are rows in canonical order, and bits count as `kfdet.core.evidence` says. The names of slices
+are in the metadata of images.parquet, the settings in those of detections.parquet.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +21,41 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kfdet.core.coco import AREAS
-from kfdet.core.evidence import Evidence
+from kfdet.core.evidence import Evidence, ImageParts
 from kfdet.errors import ArtifactError
+from kfdet.schema.base import parse_json
+from kfdet.schema.metrics import CocoSettings
 from kfdet.storage.atomic import new_folder
 from kfdet.storage.columns import to_arrow, to_numpy
 from kfdet.storage.files import files_digest
 
 EVIDENCE_FOLDER = "evidence"
+IMAGES_FILE = "images.parquet"
 OBJECTS_FILE = "objects.parquet"
 DETECTIONS_FILE = "detections.parquet"
 _OBJECTS = pa.schema([("image", pa.int32()), ("class_id", pa.int32()), ("areas", pa.uint16())])
-_DETECTIONS = pa.schema(
-    [
-        ("image", pa.int32()),
-        ("class_id", pa.int32()),
-        ("score", pa.float64()),
-        ("rank", pa.uint8()),
-        *((f"{kind}_{area}", pa.uint16()) for kind in ("hits", "left_out") for area in AREAS),
-    ]
-)
+_SETTINGS = b"kfdet.settings"
+_NAMES = b"kfdet.names"
+_FILES = (IMAGES_FILE, OBJECTS_FILE, DETECTIONS_FILE)
+
+
+def _detections(settings: CocoSettings) -> Any:
+    kinds = ("hits", "left_out")
+    return pa.schema(
+        [
+            ("image", pa.int32()),
+            ("class_id", pa.int32()),
+            ("score", pa.float64()),
+            ("rank", pa.uint16()),
+            *((f"{kind}_{area}", pa.uint16()) for kind in kinds for area in settings.area_names),
+        ],
+        metadata={_SETTINGS: settings.canonical_json().encode()},
+    )
+
+
+def _image_places(parts: Sequence[ImageParts]) -> Any:
+    names = json.dumps([part.names for part in parts]).encode()
+    return pa.schema([(part.by, pa.int32()) for part in parts], metadata={_NAMES: names})
 
 
 def write_evidence(folder: Path | str, evidence: Evidence) -> str:
@@ -51,8 +70,13 @@ def write_evidence(folder: Path | str, evidence: Evidence) -> str:
             work / DETECTIONS_FILE,
             [evidence.image, evidence.class_id, evidence.score, evidence.rank,
              *evidence.hits.T, *evidence.left_out.T],
-            _DETECTIONS,
+            _detections(evidence.settings),
         )  # fmt: skip
+        _write(
+            work / IMAGES_FILE,
+            [part.place for part in evidence.image_parts],
+            _image_places(evidence.image_parts),
+        )
         return evidence_digest(work)
 
 
@@ -62,7 +86,7 @@ def evidence_digest(folder: Path | str) -> str:
     Raises:
         ArtifactError: A file is missing.
     """
-    files = [Path(folder) / name for name in (OBJECTS_FILE, DETECTIONS_FILE)]
+    files = [Path(folder) / name for name in _FILES]
     for file in files:
         if not file.is_file():
             raise ArtifactError(
@@ -93,8 +117,11 @@ def read_evidence(folder: Path | str, *, images: int, digest: str) -> Evidence:
             expected=f"{digest[:12]}, as metrics.json says",
             remedy="It belongs to other metrics: run merge or metrics again.",
         )
-    objects = _read(Path(folder) / OBJECTS_FILE)
-    seen = _read(Path(folder) / DETECTIONS_FILE)
+    objects = _columns(_read(Path(folder) / OBJECTS_FILE))
+    table = _read(Path(folder) / DETECTIONS_FILE)
+    seen, where = _columns(table), str(Path(folder) / DETECTIONS_FILE)
+    text = (table.schema.metadata or {}).get(_SETTINGS, b"{}").decode()
+    settings = parse_json(CocoSettings, text, where=where, error=ArtifactError)
     return Evidence(
         images=images,
         object_image=objects["image"].astype(np.int64),
@@ -104,8 +131,18 @@ def read_evidence(folder: Path | str, *, images: int, digest: str) -> Evidence:
         class_id=seen["class_id"].astype(np.int64),
         score=seen["score"],
         rank=seen["rank"].astype(np.int64),
-        hits=np.stack([seen[f"hits_{area}"] for area in AREAS], axis=1),
-        left_out=np.stack([seen[f"left_out_{area}"] for area in AREAS], axis=1),
+        hits=np.stack([seen[f"hits_{area}"] for area in settings.area_names], axis=1),
+        left_out=np.stack([seen[f"left_out_{area}"] for area in settings.area_names], axis=1),
+        settings=settings,
+        image_parts=_image_parts(_read(Path(folder) / IMAGES_FILE)),
+    )
+
+
+def _image_parts(table: Any) -> tuple[ImageParts, ...]:
+    names = json.loads((table.schema.metadata or {}).get(_NAMES, b"[]"))
+    return tuple(
+        ImageParts(by=by, names=tuple(own), place=to_numpy(table[by]).astype(np.int64))
+        for by, own in zip(table.column_names, names, strict=True)
     )
 
 
@@ -114,7 +151,10 @@ def _write(path: Path, columns: list[Any], schema: Any) -> None:
     pq.write_table(pa.table(arrays, schema=schema), path, compression="zstd")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     with pq.ParquetFile(path) as file:
-        table = file.read()
+        return file.read()
+
+
+def _columns(table: Any) -> dict[str, Any]:
     return {name: to_numpy(table[name]) for name in table.column_names}

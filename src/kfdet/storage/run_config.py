@@ -10,6 +10,7 @@ import yaml
 
 from kfdet.errors import ConfigError, UsageError
 from kfdet.schema.base import Schema, parse
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import GatePolicy, RunConfig
 
 _Path = tuple[int | str, ...]
@@ -60,6 +61,14 @@ def read_policy(path: Path) -> GatePolicy:
     if isinstance(data, dict) and "gate" in data:
         return parse(RunConfig, data, where=str(path)).gate
     return parse(GatePolicy, data, where=str(path))
+
+
+def read_measurement(path: Path) -> MeasurementConfig:
+    """Reads what to measure: a file of its own, or the section `evaluation` of a run configuration."""
+    data, _ = _read_yaml(path)
+    if isinstance(data, dict) and "evaluation" in data:
+        return parse(RunConfig, data, where=str(path)).evaluation.measurement()
+    return parse(MeasurementConfig, data, where=str(path))
 
 
 def dump_yaml(value: Schema) -> str:

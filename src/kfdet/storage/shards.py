@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,6 +34,7 @@ _IMAGES = pa.schema(
         ("record", pa.int64()),
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
+        ("features", pa.string()),
     ]
 )
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -111,9 +114,11 @@ class ShardWriter:
         """
         images, truth, seen = data.images, data.ground_truth, data.detections
         self._check_order(data)
+        no_features: tuple[Mapping[str, str], ...] = ({},) * len(images)
         self._images.write(
             [images.image_id, list(images.source_id), list(images.file), images.record,
-             images.width_px.astype(np.int32), images.height_px.astype(np.int32)]
+             images.width_px.astype(np.int32), images.height_px.astype(np.int32),
+             [json.dumps(dict(one), sort_keys=True) for one in images.features or no_features]]
         )  # fmt: skip
         self._truth.write(
             [truth.image_id, truth.class_id.astype(np.int32), truth.is_crowd, truth.area,
@@ -203,6 +208,7 @@ def read_shard(folder: Path | str) -> tuple[ShardResult, EvaluationData]:
             record=_column(images, "record", np.int64),
             width_px=_column(images, "width_px", np.int64),
             height_px=_column(images, "height_px", np.int64),
+            features=_features(images["features"].to_pylist()),
         ),
         ground_truth=GroundTruth(
             image_id=_column(truth, "image_id", np.int64),
@@ -248,6 +254,12 @@ def _read_table(path: Path, schema: Any, *, rows: int) -> Any:
     if any(column.null_count for column in table.columns):
         raise ArtifactError("has empty cells", where=str(path), expected="a value in every cell")
     return table
+
+
+def _features(texts: list[str]) -> tuple[Mapping[str, str], ...]:
+    # Most images have the values of many others: each text is parsed once.
+    parsed = {text: json.loads(text) for text in set(texts)}
+    return tuple(parsed[text] for text in texts)
 
 
 def _column(table: Any, name: str, dtype: Any) -> Any:

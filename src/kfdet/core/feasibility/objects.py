@@ -19,11 +19,11 @@ from kfdet.core.coco import (
     Int64,
     concatenate,
 )
-from kfdet.core.evidence import AREA_BOUNDS_PX2
 from kfdet.core.placed_record import PlacedRecord, ground_truth_of, images_of
 from kfdet.core.preprocessing import resize_scale
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import Split
+from kfdet.schema.metrics import COCO
 from kfdet.schema.run_config import DetectorConfig
 
 _RECORDS_AT_A_TIME = 256
@@ -133,7 +133,7 @@ def sides_wh(boxes_yxyx: Float32 | Float64) -> Float64:
 
 def in_areas(truth: GroundTruth) -> Bool:
     """Returns bool[A, G]: whether a box that is no crowd counts in each of COCO's ranges of area."""
-    inside = [(truth.area >= low) & (truth.area <= high) for low, high in AREA_BOUNDS_PX2]
+    inside = [(truth.area >= low) & (truth.area <= high) for low, high in COCO.area_ranges_px2]
     answer: Bool = np.stack(inside) & ~truth.is_crowd
     return answer
 

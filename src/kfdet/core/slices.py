@@ -1,0 +1,311 @@
+"""The parts that a set is cut into, and how well a detector does in each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from kfdet.core.coco import (
+    Bool,
+    EvaluationData,
+    Float64,
+    Images,
+    Int64,
+    boxes_xywh,
+    iou_index,
+)
+from kfdet.core.error_analysis import Outcomes
+from kfdet.core.evidence import ImageParts
+from kfdet.core.matching import Matches
+from kfdet.core.ordering import descending
+from kfdet.core.ranked import Ranking, average_precision, mean_of_defined, ranked
+from kfdet.errors import ConfigError, did_you_mean
+from kfdet.schema.metrics import Slice
+
+SliceKeys = Literal["auto"] | Sequence[str]
+
+ABSENT = "not given"
+_FEW_VALUES = 20
+_MOST_VALUES = 50
+_RANGES = 4
+_SIZES_PX2 = (0.0, 16.0**2, 32.0**2, 96.0**2, 256.0**2, np.inf)
+_SIZE_NAMES = (
+    "below 16 px", "16 to 32 px", "32 to 96 px", "96 to 256 px", "256 px and more",
+)  # fmt: skip
+_RATIOS = (0.0, 1 / 3, 2 / 3, 1.5, 3.0, np.inf)
+_RATIO_NAMES = (
+    "below 1:3", "1:3 to 2:3", "2:3 to 3:2", "3:2 to 3:1", "3:1 and wider",
+)  # fmt: skip
+_CROWDING = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, np.inf)
+_CROWDING_NAMES = ("0", "1", "2 to 4", "5 to 9", "10 to 19", "20 and more")
+
+
+def image_parts(data: EvaluationData, *, keys: SliceKeys = "auto") -> tuple[ImageParts, ...]:
+    """Cuts images by the number of their objects and by features of their records.
+
+    Args:
+        data: In canonical order.
+        keys: The features; `auto` takes all that have 2 to 20 values.
+
+    Raises:
+        ConfigError: No image has a feature of that name.
+    """
+    real = data.ground_truth.image_id[~data.ground_truth.is_crowd]
+    objects = np.bincount(
+        np.searchsorted(data.images.image_id, real), minlength=len(data.images)
+    ).astype(np.float64)
+    crowding = ImageParts(
+        by="objects_in_image", names=_CROWDING_NAMES, place=_bins(objects, _CROWDING)
+    )
+    values = _values_by_feature(data.images)
+    if keys == "auto":
+        chosen = [key for key, found in values.items() if 2 <= len(set(found)) <= _FEW_VALUES]
+    else:
+        chosen = list(keys)
+        for key in chosen:
+            if key not in values:
+                raise ConfigError(
+                    f'no image has the feature "{key}"',
+                    where="evaluation.slices",
+                    expected=f"one of {', '.join(values)}" if values else "features of the records",
+                    remedy=did_you_mean(key, list(values)) or None,
+                )
+    return (crowding, *(_by_feature(key, values[key]) for key in chosen))
+
+
+def _values_by_feature(images: Images) -> dict[str, list[str]]:
+    """Returns each feature's value in every image, as text."""
+    features = images.features or ()
+    names = sorted({name for one in {id(one): one for one in features}.values() for name in one})
+    return {name: [one.get(name, ABSENT) for one in features] for name in names}
+
+
+def _by_feature(key: str, values: list[str]) -> ImageParts:
+    counts = Counter(values)
+    if len(counts) > _FEW_VALUES and (numbers := _numbers(counts)):
+        return _by_range(key, values, numbers)
+    names = sorted(counts, key=_natural)
+    if len(names) > _MOST_VALUES:
+        frequent = sorted(names, key=lambda name: -counts[name])[: _MOST_VALUES - 1]
+        names = [*sorted(frequent, key=_natural), f"{len(names) - len(frequent)} other values"]
+    place = {name: i for i, name in enumerate(names)}
+    others = len(names) - 1
+    return ImageParts(
+        by=key,
+        names=tuple(names),
+        place=np.array([place.get(value, others) for value in values], np.int64),
+    )
+
+
+def _by_range(key: str, values: list[str], numbers: Sequence[int]) -> ImageParts:
+    """Cuts a feature of many whole numbers into ranges with as many images each as can be."""
+    column = np.array([int(value) if value != ABSENT else numbers[0] for value in values])
+    given = np.array([value != ABSENT for value in values])
+    edges = np.unique(np.quantile(column[given], np.arange(1, _RANGES) / _RANGES, method="lower"))
+    place = np.searchsorted(edges, column, side="left")
+    names = []
+    for i in range(len(edges) + 1):
+        mine = column[given & (place == i)]
+        names.append(f"{mine.min()} to {mine.max()}" if mine.size else "none")
+    if not given.all():
+        names.append(ABSENT)
+        place = np.where(given, place, len(names) - 1)
+    return ImageParts(by=key, names=tuple(names), place=place.astype(np.int64))
+
+
+def _numbers(values: Mapping[str, int]) -> list[int]:
+    """Returns the values as whole numbers, ascending; none where any is no number."""
+    given = [value for value in values if value != ABSENT]
+    if all(value.removeprefix("-").isdecimal() for value in given):
+        return sorted(int(value) for value in given)
+    return []
+
+
+def _natural(value: str) -> tuple[bool, int, str]:
+    number = value.removeprefix("-").isdecimal()
+    return not number, int(value) if number else 0, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """A partition of objects and detections.
+
+    Attributes:
+        by, names: As for `ImageParts`.
+        images: How many images each part has.
+        objects: int64[G], index into the names.
+        detections: int64[D], likewise.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    images: tuple[int, ...]
+    objects: Int64
+    detections: Int64
+
+
+def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -> Iterator[Slice]:
+    """Yields the numbers of every part with an image in it, and of every part of the boxes.
+
+    Args:
+        matches: Of all shards.
+        outcomes: At the operating score.
+        images: The partitions of the images.
+    """
+    seen = matches.data.detections
+    by_score = np.flatnonzero(matches.counted)
+    by_score = by_score[descending(seen.score[by_score])]
+    for parts in (*_box_parts(matches), *(_of_images(matches.data, one) for one in images)):
+        yield from _slices_of(matches, outcomes, parts, by_score)
+
+
+def _box_parts(matches: Matches) -> Iterator[_Parts]:
+    truth = matches.data.ground_truth
+    size = boxes_xywh(truth)[:, 2:]
+    seen_size = boxes_xywh(matches.data.detections)[:, 2:]
+    nearest = _nearest_objects(matches)
+    for by, names, mine, theirs in (
+        ("box_size", _SIZE_NAMES, _bins(truth.area, _SIZES_PX2),
+         _bins(matches.area_px2, _SIZES_PX2)),
+        ("box_aspect_ratio", _RATIO_NAMES, _bins(_ratio(size), _RATIOS),
+         _bins(_ratio(seen_size), _RATIOS)),
+    ):  # fmt: skip
+        detections = np.where(nearest >= 0, mine[nearest], theirs) if len(truth) else theirs
+        real = ~truth.is_crowd
+        yield _Parts(
+            by=by,
+            names=names,
+            images=tuple(
+                len(np.unique(truth.image_id[(mine == i) & real])) for i in range(len(names))
+            ),
+            objects=mine,
+            detections=detections,
+        )
+
+
+def _nearest_objects(matches: Matches) -> Int64:
+    """Returns the object that each detection takes at the lowest IoU threshold, int64[D], -1 for none."""
+    nearest = np.full(matches.counted.size, -1)
+    nearest[matches.rows] = matches.found[0, :, 0]
+    return nearest
+
+
+def _ratio(size: Float64) -> Float64:
+    """Returns width over height, float64[N]; 1 without height."""
+    return np.divide(size[:, 0], size[:, 1], out=np.ones(len(size)), where=size[:, 1] > 0)
+
+
+def _of_images(data: EvaluationData, parts: ImageParts) -> _Parts:
+    ids = data.images.image_id
+    return _Parts(
+        by=parts.by,
+        names=parts.names,
+        images=tuple(np.bincount(parts.place, minlength=len(parts.names)).tolist()),
+        objects=parts.place[np.searchsorted(ids, data.ground_truth.image_id)],
+        detections=parts.place[np.searchsorted(ids, data.detections.image_id)],
+    )
+
+
+def _slices_of(
+    matches: Matches, outcomes: Outcomes, parts: _Parts, by_score: Int64
+) -> Iterator[Slice]:
+    truth = matches.data.ground_truth
+    count = len(parts.names)
+    real = ~truth.is_crowd
+    boxes = np.bincount(parts.objects[real], minlength=count)
+    missed = np.bincount(parts.objects[outcomes.miss], minlength=count)
+    alarms = np.bincount(parts.detections[outcomes.false_alarm], minlength=count)
+    ap, recall = _by_threshold(matches, parts, by_score)
+    half, three_quarters = (iou_index(matches.settings, iou) for iou in (0.5, 0.75))
+    hundred = matches.settings.max_detections[-1] == 100
+    for i, name in enumerate(parts.names):
+        hits = int(boxes[i] - missed[i])
+        yield Slice(
+            by=parts.by,
+            name=name,
+            images=parts.images[i],
+            boxes=int(boxes[i]),
+            precision=_share(hits, hits + int(alarms[i])),
+            recall=_share(hits, int(boxes[i])),
+            f1=_share(2 * hits, hits + int(alarms[i]) + int(boxes[i])) if boxes[i] else None,
+            ap=_or_none(ap[:, i].mean()),
+            ap50=_or_none(ap[half, i]) if half is not None else None,
+            ap75=_or_none(ap[three_quarters, i]) if three_quarters is not None else None,
+            ar_100=_or_none(recall[:, i].mean()) if hundred else None,
+        )
+
+
+def _by_threshold(matches: Matches, parts: _Parts, by_score: Int64) -> tuple[Float64, Float64]:
+    """Returns AP and recall of each part at each IoU threshold, float64[T, P], means over the classes."""
+    truth, seen = matches.data.ground_truth, matches.data.detections
+    ids = np.array([label.id for label in matches.label_map.classes])
+    groups = len(parts.names) * len(ids)
+    real = ~truth.is_crowd
+    objects = np.bincount(
+        (parts.objects * len(ids) + np.searchsorted(ids, truth.class_id))[real], minlength=groups
+    )
+    ranking = ranked(
+        by_score,
+        parts.detections[by_score] * len(ids) + np.searchsorted(ids, seen.class_id[by_score]),
+        groups=groups,
+    )
+    place = np.full(len(seen), -1)
+    place[ranking.rows] = np.arange(len(ranking.rows))
+    competing = place[matches.rows]
+    order = np.argsort(competing)
+    answer = np.empty((2, len(matches.settings.iou_thresholds), len(parts.names)))
+    for t in range(answer.shape[1]):
+        found = matches.found[0, order, t]
+        hit, out = _hits(matches, parts, matches.rows[order], found)
+        group, kept = _kept(ranking, competing[order], hit, out)
+        ap = average_precision(group, kept, objects)
+        recall = np.bincount(group, minlength=groups) / np.maximum(objects, 1)
+        recall = np.where(objects > 0, recall, np.nan)
+        for one, values in zip(answer, (ap, recall), strict=True):
+            one[t] = mean_of_defined(values.reshape(len(parts.names), len(ids)))
+    return answer[0], answer[1]
+
+
+def _hits(matches: Matches, parts: _Parts, rows: Int64, found: Int64) -> tuple[Bool, Bool]:
+    """Returns which detections hit an object of their part, and which count neither way, bool[C]."""
+    matched = found >= 0
+    if not matched.any():
+        return matched, matched
+    right = matched & ~matches.ignored[0][found]
+    right &= parts.objects[found] == parts.detections[rows]
+    return right, matched & ~right
+
+
+def _kept(ranking: Ranking, place: Int64, hit: Bool, out: Bool) -> tuple[Int64, Int64]:
+    """Returns of each hit the group, and how many detections of it are kept up to there.
+
+    Args:
+        ranking: All detections.
+        place: int64[C], ascending, those that match anything.
+        hit: bool[C], those that hit.
+        out: bool[C], those that count neither way.
+    """
+    hits, dropped = place[hit], place[out]
+    group = ranking.group[hits]
+    begin = ranking.begin[group]
+    before = np.searchsorted(dropped, hits) - np.searchsorted(dropped, begin)
+    return group, hits + 1 - begin - before
+
+
+def _bins(values: Float64, edges: tuple[float, ...]) -> Int64:
+    """Returns the bin of each value; those below the first edge are in the first."""
+    place: Int64 = np.searchsorted(np.array(edges), values, side="right") - 1
+    return np.clip(place, 0, len(edges) - 2)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _or_none(value: float) -> float | None:
+    # A sum of shares may pass 1 by its last bit.
+    return None if np.isnan(value) else min(1.0, max(0.0, float(value)))
