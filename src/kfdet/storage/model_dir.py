@@ -79,14 +79,17 @@ class ModelDir:
             work = self.path / ".saving"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-            write(str(work / f"{_PREFIX}{step}"))
-            # The index last: a checkpoint is there when its index is.
-            for file in sorted(work.iterdir(), key=lambda file: file.suffix == _INDEX):
-                if file.is_file():
-                    with open(file, "rb") as stream:
-                        os.fsync(stream.fileno())
-                    os.replace(file, self.path / file.name)
-            shutil.rmtree(work, ignore_errors=True)
+            try:
+                write(str(work / f"{_PREFIX}{step}"))
+                # The index last: a checkpoint is there when its index is.
+                for file in sorted(work.iterdir(), key=lambda file: file.suffix == _INDEX):
+                    if file.is_file():
+                        with open(file, "rb") as stream:
+                            os.fsync(stream.fileno())
+                        os.replace(file, self.path / file.name)
+            finally:
+                # Of a disk that is full, the beginning of a checkpoint takes the rest.
+                shutil.rmtree(work, ignore_errors=True)
 
     def set_aside(self, step: int) -> Path:
         """Moves an unreadable checkpoint to `damaged`, where nothing looks for checkpoints."""
