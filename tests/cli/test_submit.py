@@ -1,6 +1,7 @@
 """Runs on a cluster: the real command against a server that speaks the v2beta1 API."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 import pytest
 import yaml
 from kfp_api.double import started
+
+from scripts.generate import help_text
 
 DIGEST = "ab" * 32
 STAGES = (
@@ -404,6 +407,24 @@ class TestAuthentication:
         environment = {"KFDET_KFP_TOKEN": "s3cret-token"}
         done = guarded.kfdet("runs", code=1, environment=environment)
         assert "Name yours with --namespace" in done.stderr
+
+    def test_no_secret_can_be_given_on_a_command_line(self):
+        for verb in ("submit", "schedule", "runs", "status", "logs", "terminate"):
+            options = re.findall(r"--[a-z-]+", help_text(verb) + help_text(verb, "create"))
+            assert options
+            assert not {"--token", "--cookie", "--cookies", "--password"} & set(options), verb
+
+    def test_a_secret_that_the_server_repeats_is_not_printed(self, guarded):
+        environment = {"KFDET_KFP_TOKEN": "s3cret-token", "KFDET_KFP_COOKIES": "session=h1dden"}
+        arguments = ("runs", "--namespace", "team")
+        guarded.behave("repeats secrets")
+        try:
+            done = guarded.kfdet(*arguments, code=1, environment=environment)
+        finally:
+            guarded.control("reset")
+        assert "***" in done.stderr
+        assert "s3cret" not in done.stdout + done.stderr
+        assert "h1dden" not in done.stdout + done.stderr
 
     def test_a_password_in_the_address_is_refused_and_not_repeated(self, guarded):
         done = guarded.kfdet("runs", "--host", "https://jane:hunter2@kubeflow.example", code=2)

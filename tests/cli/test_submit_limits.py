@@ -13,7 +13,7 @@ from test_submit import configuration
 
 from kfdet.cli.cluster.package import build_package, find_data_digest
 from kfdet.errors import ConfigError
-from kfdet.schema.run_config import EvaluationConfig, RunConfig
+from kfdet.schema.run_config import EvaluationConfig, RunConfig, ValidationConfig
 
 SHARDS = 2000
 # Argo keeps a workflow in one object of at most 1 MiB, its nodes compressed.
@@ -69,19 +69,28 @@ def test_two_thousand_shards_are_sent_as_one_pattern_and_one_digest(folder, tmp_
     )
 
 
-def most_shards():
-    field = EvaluationConfig.model_fields["shards"]
-    return next(limit.le for limit in field.metadata if hasattr(limit, "le"))
+def most(section, key):
+    """Returns the largest number of tasks that a run may ask for."""
+    return next(limit.le for limit in section.model_fields[key].metadata if hasattr(limit, "le"))
 
 
-@pytest.mark.parametrize("shards", [2, most_shards()])
-def test_the_workflow_has_room_for_its_evaluation_tasks(folder, shards):
-    config = run_on(folder, evaluation={"shards": shards})
+MOST = {
+    "examine": most(ValidationConfig, "groups"),
+    "evaluate": most(EvaluationConfig, "shards"),
+}
+
+
+def test_the_workflow_has_room_for_all_the_tasks_of_its_loops(folder):
+    config = run_on(
+        folder,
+        evaluation={"shards": MOST["evaluate"]},
+        validation={"groups": MOST["examine"]},
+    )
     package = build_package(config, name="run", data_digest="ab" * 32)
     check_parameters(package.parameters, checked_pipeline(package.spec))
     # The API server writes the specification into the workflow once, as strings within strings.
     specification = len(json.dumps(json.dumps(package.spec)))
-    tasks = {"train": "SUCCEEDED", "evaluate": ["SUCCEEDED"] * shards}
+    tasks = {"train": "SUCCEEDED"} | {task: ["SUCCEEDED"] * n for task, n in MOST.items()}
     status, _ = nodes("0" * 36, "detection-training-abcde", tasks)
     # Each driver hands its executor a patch with the whole command, which the status keeps.
     executor = package.spec["pipeline_spec"]["deploymentSpec"]["executors"]["exec-evaluate"]
@@ -91,8 +100,9 @@ def test_the_workflow_has_room_for_its_evaluation_tasks(folder, shards):
     assert specification + compressed < MAX_WORKFLOW_BYTES * 3 / 4, (specification, compressed)
 
 
-def test_what_merge_is_handed_fits_on_a_command_line():
-    """The driver hands over an artifact for every evaluation task, as one argument, in JSON."""
+@pytest.mark.parametrize("task", MOST)
+def test_what_the_task_after_a_loop_is_handed_fits_on_a_command_line(task):
+    """The driver hands over an artifact for every task of the loop, as one argument, in JSON."""
     identity = "00000000-0000-0000-0000-000000000000"
     store = {
         "Provider": "minio",
@@ -103,10 +113,10 @@ def test_what_merge_is_handed_fits_on_a_command_line():
         },
     }  # fmt: skip
     message = pipeline_spec_pb2.ExecutorInput()
-    for _ in range(most_shards()):
+    for _ in range(MOST[task]):
         artifact = message.inputs.artifacts["shards"].artifacts.add(
             name="detections",
-            uri=f"gs://{'b' * 63}/v2/artifacts/detection-training/{identity}/evaluate/{identity}"
+            uri=f"gs://{'b' * 63}/v2/artifacts/detection-training/{identity}/{task}/{identity}"
             "/detections",
         )
         artifact.type.schema_title = "system.Artifact"

@@ -61,6 +61,25 @@ def test_a_schedule_from_its_creation_to_its_end(double):
     assert "no schedules" in double.kfdet("schedule", "list").stdout
 
 
+def test_six_fields_are_sent_as_they_are_and_put_into_words(double):
+    done = double.kfdet("schedule", "run.yaml", "--cron", "30 0 3 * * 1-5", "--json")
+    answer = json.loads(done.stdout)
+    assert answer["when"].startswith("at 03:00:30 on Monday to Friday")
+    (request,) = double.seen("POST", "/apis/v2beta1/recurringruns")
+    assert request["body"]["trigger"] == {"cron_schedule": {"cron": "30 0 3 * * 1-5"}}
+
+
+def test_runs_do_not_overlap_unless_asked_and_the_latest_missed_one_alone_is_made_up_for(double):
+    answer = json.loads(
+        double.kfdet("schedule", "run.yaml", "--cron", "@daily", "--json", "--dry-run").stdout
+    )
+    body = answer["recurring_run"]
+    assert (body["max_concurrency"], body["no_catchup"]) == ("1", True)
+    shown = double.kfdet("schedule", "run.yaml", "--cron", "@daily", "--dry-run").stdout
+    assert "1; one that would be more waits" in shown
+    assert "the latest missed one alone" in shown
+
+
 def test_missed_runs_are_all_made_up_for_when_asked(double):
     double.kfdet("schedule", "create", "run.yaml", "--cron", "@daily", "--catch-up", "all")
     (request,) = double.seen("POST", "/apis/v2beta1/recurringruns")
@@ -89,6 +108,7 @@ def test_a_dry_run_sends_nothing(double):
     ("arguments", "said"),
     [
         (("--cron", "0 3 * *"), "has 4 fields"),
+        (("--cron", "0 0 3 * * 1 2026"), "has 7 fields"),
         (("--cron", "@daily", "--max-concurrency", "11"), "expected 1 to 10"),
     ],
 )

@@ -407,6 +407,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(
                 403, "User 'jane@example.com' is not authorized with reason: no rolebinding"
             )
+        if mode == "repeats secrets":
+            sent = [self.headers.get("Authorization"), self.headers.get("Cookie")]
+            raise Refusal(403, f"a proxy does not like {sent}")
         if mode == "broken":
             raise Refusal(500, "InternalServerError: the database is gone")
         if mode == "conflict":

@@ -71,7 +71,7 @@ def configured(tmp_path_factory):
     return compiled(
         tmp_path_factory.mktemp("configured"),
         cluster=ClusterConfig.model_validate(CLUSTER),
-        resources=ResourcesConfig.model_validate({"train": {"gpus": 2}}),
+        resources=ResourcesConfig.model_validate({"train": {"gpus": 2, "gpu_type": "amd.com/gpu"}}),
         digest_taken="in the pipeline",
     )
 
@@ -136,6 +136,7 @@ def test_what_holds_for_training_reaches_training_alone(configured):
         assert not settings[name].node_selector.labels, name
     resources = configured[0]["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
     assert resources["accelerator"]["resourceCount"] == "2"
+    assert resources["accelerator"]["resourceType"] == "amd.com/gpu"
 
 
 def test_a_section_given_in_part_keeps_the_rest_of_its_defaults():
