@@ -58,6 +58,7 @@ def validate(
             val_images=result.val_images,
             test_images=result.test_images,
             boxes=result.boxes,
+            excluded=result.excluded,
             errors=result.errors,
             warnings=result.warnings,
         )

@@ -23,7 +23,7 @@ def scan(config: DatasetConfig, workers: int = 2) -> dict[str, Partial]:
 
 
 def counts(config: DatasetConfig) -> dict[str, int]:
-    return dict(whole_log(scan(config), names=NAMES, label_map="m").counts)
+    return dict(whole_log(scan(config), names=NAMES, label_map="m", readers={}).counts)
 
 
 def test_a_sound_set_has_no_finding(tmp_path: Path):
@@ -37,7 +37,7 @@ def test_nothing_depends_on_the_number_of_workers(tmp_path: Path):
     config = write_dataset(tmp_path, splits, shards=3)
     one, many = scan(config, 1), scan(config, 7)
     found = [
-        whole_log(scans, names=NAMES, label_map="m").findings(severities({}))
+        whole_log(scans, names=NAMES, label_map="m", readers={}).findings(severities({}))
         for scans in (one, many)
     ]
     assert found[0] == found[1]
@@ -88,7 +88,7 @@ def test_patterns_without_files_are_named_one_by_one(tmp_path: Path):
     config = config.model_copy(
         update={"train": (*config.train, str(tmp_path / "no-*")), "val": ("gs://b/val-*",)}
     )
-    log = whole_log(scan(config), names=NAMES, label_map="m")
+    log = whole_log(scan(config), names=NAMES, label_map="m", readers={})
     assert log.counts == {"file-no-match": 2, "split-empty": 1}
     assert [place.file for place, _ in log.first["file-no-match"]] == [
         str(tmp_path / "no-*"),

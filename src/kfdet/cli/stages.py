@@ -92,6 +92,7 @@ def validate(arguments: argparse.Namespace) -> None:
         arguments,
         dataset=config.dataset,
         groups=[Path(group) for group in arguments.groups],
+        readers=config.evaluation.shards,
         manifest=out / "manifest.json",
         statistics=out / "statistics.json",
         findings=out / "findings.json",

@@ -63,6 +63,8 @@ def run(
     data = read_document(Manifest, manifest).split(split)
     note_excluded(progress, split, data.excluded)
     total = shard_images(data, shard=shard, num_shards=num_shards)
+    if not total:
+        progress.note(f"{split} has fewer shards than {num_shards}: this task has none to read")
     detect = _detector(resolved, checkpoint, checkpoint_digest) if total else None
     began = time.monotonic()
     with ShardWriter(out) as writer:

@@ -60,6 +60,7 @@ def run(
     data_digest: str | None = None,
     quarantine: Path | None = None,
     groups: Sequence[Path] = (),
+    readers: int = 1,
 ) -> ValidateResult:
     """Checks every record; manifest and statistics are there only if no finding is an error.
 
@@ -77,6 +78,7 @@ def run(
         quarantine: Where the records with errors are listed, for `kfdet data exclude`.
         groups: Folders of all the groups that `examine` wrote, in any order; none: examine every
             shard here.
+        readers: Tasks that will share the test split's shards.
 
     Raises:
         ArtifactError: A group is missing, doubled, damaged or of other data.
@@ -104,7 +106,9 @@ def run(
     else:
         partials = scan_splits(files, names=names, progress=progress)
     check_quarantine(dataset, files, partials)
-    log.merge(whole_log(partials, names=names, label_map=dataset.label_map))
+    log.merge(
+        whole_log(partials, names=names, label_map=dataset.label_map, readers={"test": readers})
+    )
     for split, partial in partials.items():
         note_excluded(progress, split, sum(len(file.excluded) for file in partial.files))
     found = log.findings(levels)

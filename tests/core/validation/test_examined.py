@@ -70,7 +70,7 @@ def examine_shard(split: Split, name: str, records: Sequence[bytes]) -> Partial:
 
 
 def documents(partials: dict[Split, Partial]) -> list[str]:
-    log = whole_log(partials, names=NAMES, label_map="map")
+    log = whole_log(partials, names=NAMES, label_map="map", readers={})
     statistics = statistics_of(partials, names=dict(enumerate(CLASSES, 1)))
     texts = [
         log.findings(LEVELS).pretty_json(),

@@ -9,8 +9,8 @@ def facts(*names: str, split: str = "train", size: int = 1000) -> list[FileFacts
     return [FileFacts(split=split, name=name, size_bytes=size, sha256=name) for name in names]
 
 
-def found(files: list[FileFacts]) -> list[tuple[str, str]]:
-    return [(fault.code, place.file) for place, fault in file_faults(files)]
+def found(files: list[FileFacts], readers: dict | None = None) -> list[tuple[str, str]]:
+    return [(fault.code, place.file) for place, fault in file_faults(files, readers=readers or {})]
 
 
 WHOLE = ["a/t-00000-of-00003", "a/t-00001-of-00003", "a/t-00002-of-00003"]
@@ -55,3 +55,10 @@ def test_a_much_larger_shard_is_named():
     assert found([*files, large]) == [("shard-uneven", "large")]
     small = FileFacts(split="train", name="large", size_bytes=2 * 10**7, sha256="x")
     assert found([*files, small]) == []
+
+
+def test_fewer_shards_than_tasks_are_told():
+    files = facts(*WHOLE, split="test")
+    assert found(files, {"test": 4}) == [("shards-few", "dataset.test")]
+    assert found(files, {"test": 3}) == []
+    assert found(files, {"train": 9}) == []

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kfdet.core.detection_record import DIFFICULT, GROUP_OF, numbers_of
+from kfdet.core.example import Feature
 from kfdet.core.validation.findings import Fault
 
 PIXEL_COORDINATE = 2.0
 TINY_SIDE_PX = 2.0
 NEAR_DUPLICATE_IOU = 0.9
+MOST_BOXES = 10_000
 _MOST_COMPARED = 2000
+_ROWS_AT_ONCE = 256
 _WHOLE_SHARE = 0.99
 _AREA_EXCESS = 1.1
 _AREA_EXCESS_PX = 4.0
+_IGNORED_FLAGS: Mapping[str, str] = {GROUP_OF: "group-of-ignored", DIFFICULT: "difficult-ignored"}
+# Gravest first: what is expected instead.
+_UNSOUND: Mapping[str, str] = {
+    "box-not-finite": "four finite sides",
+    "box-pixel-coordinates": "sides in [0, 1]",
+    "box-inverted": "ymin < ymax and xmin < xmax",
+    "box-no-area": "ymin < ymax and xmin < xmax",
+    "box-beyond-border": "sides in [0, 1]",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,12 +60,23 @@ class Objects:
 
     def is_sound(self) -> NDArray[np.bool_]:
         """Returns bool[N]: finite, with an area, and no further than a pixel outside the image."""
-        return np.array([fault is None for fault in self.worst_faults], dtype=np.bool_)
+        return np.logical_not(self.hits.any(axis=0))
 
     @cached_property
-    def worst_faults(self) -> Sequence[Fault | None]:
-        """For each box the fault that keeps it from being a box of the image, if any."""
-        return _worst_faults(self)
+    def hits(self) -> NDArray[np.bool_]:
+        """bool[K, N], whether each kind of fault keeps each box from being a box of the image."""
+        return _hits(self)
+
+    def first(self, count: int) -> Objects:
+        """Returns the first of these objects."""
+        return Objects(
+            boxes_yxyx_norm=self.boxes_yxyx_norm[:count],
+            class_ids=self.class_ids[:count],
+            texts=self.texts[:count],
+            area_px=None if self.area_px is None else self.area_px[:count],
+            is_crowd=self.is_crowd[:count],
+            size_px=self.size_px,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +100,16 @@ def plain(text: str) -> str:
 
 
 def box_faults(objects: Objects) -> Iterator[Fault]:
-    """Yields what is wrong with boxes and areas, box by box."""
+    """Yields what is wrong with boxes and areas, box by box; of absurdly many, only of the first."""
+    if len(objects.class_ids) > MOST_BOXES:
+        yield Fault(
+            code="boxes-too-many",
+            seen=f"{len(objects.class_ids):,} boxes",
+            expected=f"at most {MOST_BOXES:,}",
+        )
+        objects = objects.first(MOST_BOXES)
     boxes, sound = objects.boxes_xyxy_px(), objects.is_sound()
-    yield from (fault for fault in objects.worst_faults if fault is not None)
+    yield from _worst_faults(objects)
     width, height = objects.size_px
     for index in np.flatnonzero(sound):
         xmin, ymin, xmax, ymax = boxes[index]
@@ -103,11 +134,24 @@ def box_faults(objects: Objects) -> Iterator[Fault]:
     yield from _areas(objects, boxes, sound)
 
 
+def flag_faults(features: Mapping[str, Feature]) -> Iterator[Fault]:
+    """Yields the marks of boxes that nothing here heeds."""
+    for name, code in _IGNORED_FLAGS.items():
+        marked = np.flatnonzero(numbers_of(features, name)) if name in features else ()
+        if len(marked):
+            yield Fault(
+                code=code,
+                seen=f"{len(marked):,} of {len(numbers_of(features, name)):,} boxes",
+                expected="none",
+                boxes=tuple(int(index) for index in marked[:MOST_BOXES]),
+            )
+
+
 def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
-    """Yields what is wrong with class ids and texts, box by box."""
+    """Yields what is wrong with class ids and texts, box by box; of absurdly many, of the first."""
     known = ", ".join(str(number) for number in list(names.aliases)[:10])
     known += " ..." if len(names.aliases) > 10 else ""
-    for index, class_id in enumerate(objects.class_ids.tolist()):
+    for index, class_id in enumerate(objects.class_ids[:MOST_BOXES].tolist()):
         if class_id == 0:
             yield Fault(
                 code="class-id-zero",
@@ -133,34 +177,34 @@ def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
             )
 
 
-def _worst_faults(objects: Objects) -> Sequence[Fault | None]:
+def _hits(objects: Objects) -> NDArray[np.bool_]:
     boxes = objects.boxes_yxyx_norm
-    if len(boxes) == 0:
-        return ()
     width, height = objects.size_px
+    # One pixel, and the rounding of float32 beside it.
+    slack = np.array([1 / height, 1 / width, 1 / height, 1 / width]) + 1e-6
     with np.errstate(invalid="ignore"):
         extent = boxes[:, 2:] - boxes[:, :2]
-        # One pixel, and the rounding of float32 beside it.
-        slack = np.array([1 / height, 1 / width, 1 / height, 1 / width]) + 1e-6
-        kinds: tuple[tuple[str, str, NDArray[np.bool_]], ...] = (
-            ("box-not-finite", "four finite sides", ~np.isfinite(boxes)),
-            ("box-pixel-coordinates", "sides in [0, 1]", np.abs(boxes) > PIXEL_COORDINATE),
-            ("box-inverted", "ymin < ymax and xmin < xmax", extent < 0),
-            ("box-no-area", "ymin < ymax and xmin < xmax", extent == 0),
-            ("box-beyond-border", "sides in [0, 1]", (boxes < -slack) | (boxes > 1 + slack)),
+        sides = {
+            "box-not-finite": ~np.isfinite(boxes),
+            "box-pixel-coordinates": np.abs(boxes) > PIXEL_COORDINATE,
+            "box-inverted": extent < 0,
+            "box-no-area": extent == 0,
+            "box-beyond-border": (boxes < -slack) | (boxes > 1 + slack),
+        }
+    return np.stack([sides[code].any(axis=1) for code in _UNSOUND])
+
+
+def _worst_faults(objects: Objects) -> Iterator[Fault]:
+    """Yields, for each box that is no box of the image, the gravest reason."""
+    hits = objects.hits
+    for index in np.flatnonzero(hits.any(axis=0)).tolist():
+        code = list(_UNSOUND)[int(np.argmax(hits[:, index]))]
+        sides = zip(
+            ("ymin", "xmin", "ymax", "xmax"), objects.boxes_yxyx_norm[index].tolist(), strict=True
         )
-    hits = np.stack([np.any(sides, axis=1) for _, _, sides in kinds])
-    faults: list[Fault | None] = []
-    for index in range(len(boxes)):
-        if not hits[:, index].any():
-            faults.append(None)
-            continue
-        code, expected, _ = kinds[int(np.argmax(hits[:, index]))]
-        sides = zip(("ymin", "xmin", "ymax", "xmax"), boxes[index].tolist(), strict=True)
         seen = ", ".join(f"{side} {value:.6g}" for side, value in sides)
         named = f"{_named(objects, index)}: {seen}"
-        faults.append(Fault(code=code, seen=named, expected=expected, boxes=(index,)))
-    return faults
+        yield Fault(code=code, seen=named, expected=_UNSOUND[code], boxes=(index,))
 
 
 def _duplicates(objects: Objects, sound: NDArray[np.bool_]) -> Iterator[Fault]:
@@ -169,35 +213,44 @@ def _duplicates(objects: Objects, sound: NDArray[np.bool_]) -> Iterator[Fault]:
     chosen = np.flatnonzero(sound & ~objects.is_crowd)[:_MOST_COMPARED]
     if len(chosen) < 2:
         return
-    boxes = objects.boxes_xyxy_px()[chosen]
-    ious = _ious(boxes)
-    for later, earlier in zip(*np.nonzero(np.tril(ious >= NEAR_DUPLICATE_IOU, k=-1)), strict=True):
-        one, other = int(chosen[earlier]), int(chosen[later])
-        same_class = objects.class_ids[one] == objects.class_ids[other]
-        equal = bool((boxes[earlier] == boxes[later]).all())
-        if not (same_class or equal):
-            continue
-        code = (
-            ("box-duplicate" if equal else "box-near-duplicate")
-            if same_class
-            else "box-two-classes"
-        )
-        yield Fault(
-            code=code,
-            seen=f"{_named(objects, other)} and {_named(objects, one)} "
-            + ("have the same sides" if equal else f"overlap with IoU {ious[later, earlier]:.3f}"),
-            expected="each object once",
-            boxes=(one, other),
-        )
+    boxes, ids = objects.boxes_xyxy_px()[chosen], objects.class_ids[chosen]
+    for begin in range(0, len(boxes), _ROWS_AT_ONCE):
+        ious = _ious(boxes[begin : begin + _ROWS_AT_ONCE], boxes)
+        near = np.tril(ious >= NEAR_DUPLICATE_IOU, k=begin - 1)
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
+            later = begin + row
+            equal = near[row] & (boxes == boxes[later]).all(axis=1)
+            same_class = near[row] & (ids == ids[later])
+            kinds = {
+                "box-duplicate": equal & same_class,
+                "box-near-duplicate": same_class,
+                "box-two-classes": equal,
+            }
+            code = next((code for code, pairs in kinds.items() if pairs.any()), None)
+            if code is None:
+                continue
+            earlier = int(np.argmax(np.where(kinds[code], ious[row], -1)))
+            one, other = int(chosen[earlier]), int(chosen[later])
+            shared = (
+                "have the same sides"
+                if equal[earlier]
+                else f"overlap with IoU {ious[row, earlier]:.3f}"
+            )
+            yield Fault(
+                code=code,
+                seen=f"{_named(objects, other)} and {_named(objects, one)} {shared}",
+                expected="each object once",
+                boxes=(one, other),
+            )
 
 
-def _ious(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns float64[N, N], intersection over union of every pair of [xmin, ymin, xmax, ymax]."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+def _ious(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns float64[N, M], intersection over union of [xmin, ymin, xmax, ymax] with each other."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return np.asarray(shared / (areas[:, None] + areas[None, :] - shared))
+    areas, other_areas = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (boxes, others))
+    return np.asarray(shared / (areas[:, None] + other_areas[None, :] - shared))
 
 
 def _areas(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kfdet.errors import ConfigError, did_you_mean
-from kfdet.schema.dataset import Severity
 
 Group = Literal[
     "files and shards", "record", "image", "boxes", "classes", "label map", "splits", "fit"
@@ -29,7 +28,7 @@ class Check:
     """
 
     code: str
-    severity: Severity
+    severity: SeverityOrOff
     group: Group
     what: str
     why: str
@@ -37,7 +36,7 @@ class Check:
 
 
 def _check(
-    group: Group, severity: Severity, code: str, *, what: str, why: str, remedy: str
+    group: Group, severity: SeverityOrOff, code: str, *, what: str, why: str, remedy: str
 ) -> Check:
     return Check(code=code, severity=severity, group=group, what=what, why=why, remedy=remedy)
 
@@ -155,6 +154,14 @@ _FILES = (
         why="Tasks that share the shards wait for the one that has it.",
         remedy="Write the records evenly over the shards.",
     ),
+    _check(
+        "files and shards",
+        "info",
+        "shards-few",
+        what="A split has fewer shards than tasks that share it",
+        why="A shard is read by one task: the tasks beyond have nothing to do.",
+        remedy="Write more shards, or lower evaluation.shards.",
+    ),
 )
 
 _RECORD = (
@@ -205,6 +212,14 @@ _RECORD = (
         what="A record has an empty source_id",
         why="Reports can't say which image they mean.",
         remedy="Write a name or number that finds the image again.",
+    ),
+    _check(
+        "record",
+        "off",
+        "source-id-not-integer",
+        what="A split has source ids that are no integers",
+        why="Evaluation here takes any id; Model Garden's own evaluator and COCO's tools stop at it.",
+        remedy="Write integers, if such a tool reads the records too.",
     ),
     _check(
         "record",
@@ -390,6 +405,30 @@ _BOXES = (
     ),
     _check(
         "boxes",
+        "error",
+        "boxes-too-many",
+        what="A record has over 10,000 boxes",
+        why="No image shows so many objects, and matching them takes an evaluation's time and memory.",
+        remedy="Look at it: annotations of many images may have been written into one.",
+    ),
+    _check(
+        "boxes",
+        "info",
+        "group-of-ignored",
+        what="A record has boxes that stand for groups of objects",
+        why="Training and evaluation take each for one object, as Model Garden's decoder does.",
+        remedy="Write is_crowd instead of group_of for such boxes, or leave them out.",
+    ),
+    _check(
+        "boxes",
+        "info",
+        "difficult-ignored",
+        what="A record has boxes that are marked as difficult",
+        why="Training and evaluation take them like all others; Pascal VOC's evaluation does not count them.",
+        remedy="Nothing, unless metrics are compared with those of Pascal VOC; else leave them out.",
+    ),
+    _check(
+        "boxes",
         "info",
         "box-whole-image",
         what="A box covers the whole image",
@@ -478,7 +517,7 @@ _LABEL_MAP = (
         "label map",
         "warning",
         "label-map-names-alike",
-        what="Two classes differ only in case or spacing",
+        what="Two classes differ only in case, spacing or one letter",
         why="They are probably one class, and the detector is told to tell them apart.",
         remedy="Merge them.",
     ),

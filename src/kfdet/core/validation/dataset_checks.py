@@ -23,6 +23,7 @@ _FEW_BOXES = 0.5
 _FEWEST_PLACED = 30
 _FEWEST_ROTATED = 10
 _CLEARLY = 0.6
+_FEWEST_LETTERS = 6
 
 
 def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]]:
@@ -43,14 +44,29 @@ def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]
     first: dict[str, str] = {}
     for number in ids:
         name = names.aliases[number][0]
-        earlier = first.setdefault(plain(name), name)
+        spellings = _spellings(name)
+        earlier = next((first[key] for key in spellings if key in first), name)
         if earlier != name:
             fault = Fault(
                 code="label-map-names-alike",
                 seen=f'"{earlier}" and "{name}"',
-                expected="names that differ in letters",
+                expected="names that differ in more than a letter",
             )
             yield place, fault
+        for key in spellings:
+            first.setdefault(key, name)
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """Returns keys of which two names share one if they differ in case, spacing or one letter.
+
+    Short names, and names with a digit or a letter by itself, mean another class by one letter.
+    """
+    letters = plain(name)
+    words = name.replace("_", " ").replace("-", " ").split()
+    if len(letters) < _FEWEST_LETTERS or any(len(w) == 1 or not w.isalpha() for w in words):
+        return (letters,)
+    return (letters, *(letters[:at] + letters[at + 1 :] for at in range(len(letters))))
 
 
 def class_set_faults(
@@ -166,6 +182,21 @@ def placement_faults(tallies: Mapping[Split, SplitTally]) -> Iterator[tuple[Plac
                     expected="as recorded",
                 ),
             )
+
+
+def source_id_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:
+    """Yields the splits whose source ids are no integers: tools that want integers stop at the first."""
+    for split, columns in identities.items():
+        for position in range(len(columns)):
+            text = columns.source_id_of(position).strip()
+            if text and not text.removeprefix("-").isdecimal():
+                fault = Fault(
+                    code="source-id-not-integer",
+                    seen=f"{_shown(columns, position, split)}, and maybe more",
+                    expected="an integer",
+                )
+                yield Place(file=f"dataset.{split}", split=split), fault
+                break
 
 
 def identity_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:

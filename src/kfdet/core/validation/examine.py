@@ -22,7 +22,7 @@ from kfdet.core.detection_record import (
     schema_faults,
 )
 from kfdet.core.example import ExampleError, Feature, parse_example
-from kfdet.core.validation.boxes import Names, Objects, box_faults, class_faults
+from kfdet.core.validation.boxes import Names, Objects, box_faults, class_faults, flag_faults
 from kfdet.core.validation.findings import Fault
 from kfdet.core.validation.images import ImageFacts, image_faults, look_at_image
 from kfdet.core.validation.placement import Placement, best_placement
@@ -115,6 +115,7 @@ def examine_record(payload: bytes, *, names: Names | None) -> Examination:
     if not schema and min(size) > 0:
         objects = _objects(record_of(features, where="the record"), size_px=size)
         faults.extend(box_faults(objects))
+        faults.extend(flag_faults(features))
         if names is not None:
             faults.extend(class_faults(objects, names))
     facts = _facts(

@@ -12,6 +12,7 @@ from kfdet.core.validation.dataset_checks import (
     label_map_faults,
     near_copy_faults,
     placement_faults,
+    source_id_faults,
     split_faults,
 )
 from kfdet.core.validation.drift import drift_faults
@@ -51,7 +52,11 @@ class Partial:
 
 
 def whole_log(
-    partials: Mapping[Split, Partial], *, names: Names | None, label_map: str
+    partials: Mapping[Split, Partial],
+    *,
+    names: Names | None,
+    label_map: str,
+    readers: Mapping[Split, int],
 ) -> FindingLog:
     """Returns every finding: of the shards, and of the splits side by side.
 
@@ -59,11 +64,13 @@ def whole_log(
         partials: Split to all its shards, merged.
         names: The label map's; None when it can't be read.
         label_map: Its file.
+        readers: Split to the number of tasks that will share its files.
     """
     log = FindingLog()
     for partial in partials.values():
         log.merge(partial.log)
-    for place, fault in file_faults([file for part in partials.values() for file in part.files]):
+    files = [file for partial in partials.values() for file in partial.files]
+    for place, fault in file_faults(files, readers=readers):
         log.add(place, fault)
     tallies = {split: partial.tally for split, partial in partials.items()}
     filled = {split: tally for split, tally in tallies.items() if tally.images}
@@ -81,6 +88,8 @@ def whole_log(
         log.add(place, fault)
     identities = {split: partial.identities for split, partial in partials.items()}
     for place, fault in identity_faults(identities):
+        log.add(place, fault)
+    for place, fault in source_id_faults(identities):
         log.add(place, fault)
     for place, fault in near_copy_faults(identities):
         log.add(place, fault)

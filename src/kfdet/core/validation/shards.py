@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from statistics import median
@@ -34,13 +34,27 @@ class FileFacts:
     excluded: tuple[int, ...] = ()
 
 
-def file_faults(files: Sequence[FileFacts]) -> Iterator[tuple[Place, Fault]]:
+def file_faults(
+    files: Sequence[FileFacts], *, readers: Mapping[Split, int]
+) -> Iterator[tuple[Place, Fault]]:
     """Yields what is wrong with the files of all the splits, taken together.
 
     Args:
         files: Split by split, each in canonical order.
+        readers: Split to the number of tasks that will share its files.
     """
     yield from _numbering(files)
+    for split, tasks in readers.items():
+        shards = sum(file.split == split for file in files)
+        if 0 < shards < tasks:
+            yield (
+                Place(file=f"dataset.{split}", split=split),
+                Fault(
+                    code="shards-few",
+                    seen=f"{shards} of {tasks} tasks have a shard to read",
+                    expected=f"at least {tasks} shards",
+                ),
+            )
     yield from _copies(files)
     yield from _sizes(files)
 
