@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import DatasetConfig, DetectorConfig, TrainingConfig
-from kfdet.schema.training import ResolvedExperiment, TrainingSummary
-from kfdet.stages import data_synth, render, train, validate
+from kfdet.schema.training import Ledger, ResolvedExperiment, TrainingSummary
+from kfdet.stages import data_synth, evaluate, render, select, train, validate
 from kfdet.storage.documents import read_document
 from kfdet.storage.model_dir import ModelDir
 
@@ -104,6 +109,75 @@ class Case:
             report=self.folder / "train.html",
             progress=progress,
         )
+
+    def evaluate(
+        self, out: Path, progress: Progress = QUIET, **changes: Any
+    ) -> evaluate.EvaluateResult:
+        """Evaluates the last checkpoint on the test split; `changes` are to the stage's inputs."""
+        ref = self.summary.checkpoints[-1]
+        inputs: dict[str, Any] = {
+            "experiment": self.experiment_file,
+            "manifest": self.manifest_file,
+            "checkpoint": ref.uri,
+            "checkpoint_digest": ref.digest,
+            "split": "test",
+            "shard": 0,
+            "num_shards": 1,
+            "batch_size": 8,
+            "out": out,
+            "progress": progress,
+        }
+        return evaluate.run(**{**inputs, **changes})
+
+    def select(
+        self, progress: Progress = QUIET, **changes: Any
+    ) -> tuple[select.SelectResult, Ledger]:
+        """Selects by ap; `changes` are to the stage's inputs."""
+        inputs: dict[str, Any] = {
+            "experiment": self.experiment_file,
+            "manifest": self.manifest_file,
+            "summary": self.summary_file,
+            "metric": "ap",
+            "batch_size": 8,
+            "engine": "hotcoco",
+            "config": MeasurementConfig(),
+            "ledger": self.folder / "ledger.json",
+            "report": self.folder / "select.html",
+            "progress": progress,
+        }
+        result = select.run(**{**inputs, **changes})
+        return result, read_document(Ledger, self.folder / "ledger.json")
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from detector_cases import Case, Recorder
+
+class Killer(Recorder):
+    def update(self, done, **figures):
+        if {moment}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+case, killer = Case(folder=Path({folder!r})), Killer()
+{call}
+"""
+
+
+def kill_nine(case: Case, call: str, *, moment: str) -> None:
+    """Runs a stage in a process that gets a SIGKILL in the middle of its work.
+
+    Args:
+        case: What it works on.
+        call: Python, with `case` and `killer`, the progress that brings death.
+        moment: When, as Python: a condition on `done` and `figures`, as progress tells them.
+    """
+    program = _KILLED.format(
+        tests=str(Path(__file__).parent), folder=str(case.folder), call=call, moment=moment
+    )
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300)
+    assert died.returncode == -signal.SIGKILL, died.stderr
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from detector_cases import QUIET, TRAINING, Recorder, rendered
+from detector_cases import QUIET, TRAINING, Recorder, kill_nine, rendered
 
 from kfdet.core.training_file import TrainingFile
 from kfdet.errors import ConfigError, TrainingError
@@ -12,20 +12,6 @@ from kfdet.schema.training import TrainingJournal
 from kfdet.storage.splits import training_files
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
-
-KILLED_BY_ITSELF = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from detector_cases import Case, Recorder
-
-class Killer(Recorder):
-    def update(self, done, **kept):
-        if done >= 35:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-Case(folder=Path({folder!r})).train(Killer())
-"""
 
 
 def steps_of(curve):
@@ -44,10 +30,7 @@ def test_the_training_says_how_far_it_is_and_keeps_everything(tiny):
 
 def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     case = rendered(tmp_path)
-    tests = os.path.dirname(os.path.dirname(__file__))
-    program = KILLED_BY_ITSELF.format(tests=tests, folder=str(tmp_path))
-    died = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300)
-    assert died.returncode == -signal.SIGKILL
+    kill_nine(case, "case.train(killer)", moment="done >= 35")
     assert case.model_dir.steps() == (20,)
 
     said = Recorder()

@@ -3,32 +3,13 @@ import threading
 import time
 
 import pytest
-from detector_cases import QUIET, Recorder, copy_of_trained
+from detector_cases import Recorder, copy_of_trained, kill_nine
 
 from kfdet.errors import ArtifactError, DataError, TrainingError, UsageError
-from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.training import Ledger
 from kfdet.stages import select
-from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.documents import write_document
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
-
-
-def selected(case, folder, progress=QUIET, **changes):
-    inputs = {
-        "experiment": case.experiment_file,
-        "manifest": case.manifest_file,
-        "summary": case.summary_file,
-        "metric": "ap",
-        "batch_size": 8,
-        "engine": "hotcoco",
-        "config": MeasurementConfig(),
-        "ledger": folder / "ledger.json",
-        "report": folder / "select.html",
-        "progress": progress,
-    }
-    result = select.run(**{**inputs, **changes})
-    return result, read_document(Ledger, folder / "ledger.json")
 
 
 @pytest.fixture
@@ -42,7 +23,7 @@ def case(tmp_path):
 
 
 def test_every_checkpoint_is_measured_and_the_best_is_chosen(case, tmp_path):
-    result, ledger = selected(case, tmp_path)
+    result, ledger = case.select()
     values = {entry.checkpoint.step: entry.metrics.ap for entry in ledger.entries}
     assert list(values) == [20, 40, 60]
     assert result.value == max(values.values())
@@ -52,29 +33,26 @@ def test_every_checkpoint_is_measured_and_the_best_is_chosen(case, tmp_path):
 
 
 def test_a_repeated_select_measures_nothing_again(case, tmp_path, monkeypatch):
-    first, ledger = selected(case, tmp_path)
+    first, ledger = case.select()
     monkeypatch.setattr(select._Bench, "measure", lambda *_: pytest.fail("measured again"))
-    assert selected(case, tmp_path) == (first, ledger)
-    other, _ = selected(case, tmp_path, metric="ar_100")
+    assert case.select() == (first, ledger)
+    other, _ = case.select(metric="ar_100")
     assert other.checkpoint_step in (20, 40, 60)
 
 
-def test_a_killed_select_keeps_what_it_measured(case, tmp_path, monkeypatch):
-    measure = select._Bench.measure
-
-    def dies_at_the_second(bench, ref):
-        if ref.step == 40:
-            raise KeyboardInterrupt
-        return measure(bench, ref)
-
-    monkeypatch.setattr(select._Bench, "measure", dies_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        selected(case, tmp_path)
-    monkeypatch.setattr(select._Bench, "measure", measure)
+def test_a_killed_select_keeps_what_it_measured(case, tmp_path):
+    kill_nine(case, "case.select(killer)", moment="figures['step'] == 40 and done >= 8")
+    kept = case.model_dir.ledger()
+    assert [entry.checkpoint.step for entry in kept.entries] == [20]
     said = Recorder()
-    _, ledger = selected(case, tmp_path, said)
+    _, ledger = case.select(said)
     assert [entry.checkpoint.step for entry in ledger.entries] == [20, 40, 60]
     assert {figures["step"] for _, figures in said.updates} == {40, 60}
+    assert ledger.entries[0] == kept.entries[0]
+    (case.model_dir.path / "ledger.json").unlink()
+    _, undisturbed = case.select()
+    for one, other in zip(ledger.entries, undisturbed.entries, strict=True):
+        assert (one.checkpoint, one.metrics) == (other.checkpoint, other.metrics)
 
 
 def test_a_checkpoint_that_was_overwritten_is_refused(case, tmp_path):
@@ -82,12 +60,12 @@ def test_a_checkpoint_that_was_overwritten_is_refused(case, tmp_path):
     for suffix in (".index", ".data-00000-of-00001"):
         shutil.copy(path / f"ckpt-20{suffix}", path / f"ckpt-40{suffix}")
     with pytest.raises(ArtifactError, match="ckpt-40"):
-        selected(case, tmp_path)
+        case.select()
 
 
 def test_a_metric_without_ground_truth_chooses_nothing(case, tmp_path):
     with pytest.raises(DataError, match="ap_large is undefined"):
-        selected(case, tmp_path, metric="ap_large")
+        case.select(metric="ap_large")
 
 
 def test_a_follower_measures_every_checkpoint_until_the_training_is_done(case, tmp_path):
@@ -106,7 +84,7 @@ def test_a_follower_measures_every_checkpoint_until_the_training_is_done(case, t
 
     thread = threading.Thread(target=training)
     thread.start()
-    result, ledger = selected(case, tmp_path, summary=None, follow=folder, timeout_s=60)
+    result, ledger = case.select(summary=None, follow=folder, timeout_s=60)
     thread.join()
     assert [entry.checkpoint.step for entry in ledger.entries] == [20, 40, 60]
     assert result.checkpoint_step == ledger.best_step
@@ -115,9 +93,9 @@ def test_a_follower_measures_every_checkpoint_until_the_training_is_done(case, t
 def test_a_follower_does_not_wait_for_ever(case, tmp_path):
     (case.model_dir.path / "training.json").unlink()
     with pytest.raises(TrainingError, match="no new checkpoint"):
-        selected(case, tmp_path, summary=None, follow=case.model_dir.path, timeout_s=0.1)
+        case.select(summary=None, follow=case.model_dir.path, timeout_s=0.1)
 
 
 def test_something_must_be_selected_from(case, tmp_path):
     with pytest.raises(UsageError):
-        selected(case, tmp_path, summary=None)
+        case.select(summary=None)
