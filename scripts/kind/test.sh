@@ -35,11 +35,11 @@ done
 export KF_PIPELINES_ENDPOINT=http://127.0.0.1:$port
 unset KFDET_KFP_TOKEN KFDET_KFP_TOKEN_FILE KFDET_KFP_COOKIES
 
-# Runs the demo and keeps its record. Arguments: name of the record, expected exit code, options.
+# Runs the demo and keeps its record; a pod that finds no room would wait for ever. Arguments: name of the record, expected exit code, options.
 demo() {
   local record=$HOME_OF_KIND/$1.json code=0 expected=$2
   shift 2
-  .venv/bin/kfdet submit configs/shapes.yaml --name kind-shapes --experiment kind --data-digest cluster \
+  timeout --signal INT "${KIND_TEST_LIMIT:-60m}" .venv/bin/kfdet submit configs/shapes.yaml --name kind-shapes --experiment kind --data-digest cluster \
     --set 'cluster.volumes=[{claim: kfdet, path: /mnt/kfdet}]' \
     --set 'resources.light={cpu: 500m, memory: 1Gi}' \
     --set 'resources.train={cpu: "2", memory: 4Gi}' \
@@ -47,6 +47,7 @@ demo() {
     --wait --exit-code --json "$@" >"$record" || code=$?
   if [ "$code" != "$expected" ]; then
     kubectl get pods --namespace "$NAMESPACE" --selector workflows.argoproj.io/workflow >&2 || true
+    [ "$code" != 124 ] || fail "the run did not end in ${KIND_TEST_LIMIT:-60m}; it goes on in the cluster"
     fail "kfdet submit ended with $code, expected $expected; $record has what it said"
   fi
 }

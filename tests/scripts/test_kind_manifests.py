@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 import pytest
@@ -91,7 +92,7 @@ def test_kubeflow_pipelines_is_pinned_to_the_version_of_the_sdk(part):
     assert kustomization["kind"] == "Kustomization"
     (resource,) = kustomization["resources"]
     assert resource.startswith("https://github.com/kubeflow/pipelines/manifests/kustomize/")
-    assert resource.endswith(f"?ref={PINS['KFP_VERSION']}")
+    assert parse_qs(urlsplit(resource).query)["ref"] == [PINS["KFP_VERSION"]]
     assert PINS["KFP_VERSION"] == importlib.metadata.version("kfp")
 
 

@@ -24,6 +24,9 @@ if [ -n "${FAILING:-}" ] && [[ "$name $*" =~ $FAILING ]]; then
   echo "$name: told to fail" >&2
   exit 1
 fi
+if [ -n "${SLEEPS:-}" ] && [[ "$name $*" =~ $SLEEPS ]]; then
+  exec sleep 60
+fi
 case "$name $*" in
 curl*)
   while [ "$1" != --output ]; do shift; done
@@ -226,6 +229,12 @@ class TestTest:
         sandbox.run("up")
         done = sandbox.run("test", code=1, FAIL_CODE="0")
         assert "ended with 0, expected 20" in done.stderr
+
+    def test_a_run_that_does_not_end_is_given_up_and_its_pods_are_shown(self, sandbox):
+        sandbox.run("up")
+        done = sandbox.run("test", code=1, SLEEPS="^kfdet submit", KIND_TEST_LIMIT="0.5s")
+        assert "the run did not end in 0.5s" in done.stderr
+        assert sandbox.called("^kubectl get pods")
 
     @pytest.mark.parametrize(
         ("passed", "said"),
