@@ -4,6 +4,7 @@ import contextlib
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dataset_cases import CLASSES, QUIET, config_of, payload, sound_splits, write_dataset
 
@@ -107,3 +108,49 @@ def test_a_set_without_a_single_image_has_a_page_all_the_same(tmp_path: Path, co
             **{name: tmp_path / name for name in names},
         )
     assert "split-empty" in Text((tmp_path / "report").read_text()).text
+
+
+def test_every_kind_of_finding_has_its_picture_and_the_worst_image_comes_first(tmp_path: Path):
+    splits = sound_splits(4)
+    splits["train"] += [
+        payload(seed=80, format=[b"png"]),
+        payload(seed=81, boxes=[(0.1, 0.1, 0.1, 0.5), (0.1, 0.2, 0.6, 0.7), (0.1, 0.1, 0.1, 0.6)]),
+        payload(seed=82, encoded=[b"rubbish"]),
+    ]
+    page = report(tmp_path, splits)
+    worst = page.text[page.text.index("Worst images") : page.text.index("The first images")]
+    assert "box-no-area (2) (train, 81, record 1)" in worst
+    shown = page.text[page.text.index("The first images") :]
+    for code in ("box-no-area", "image-format-mismatch", "image-undecodable"):
+        assert f"{code}: " in shown
+    assert "(train, 82, record 2): can't be shown" in shown
+
+
+def test_images_that_are_alike_are_shown_side_by_side(tmp_path: Path):
+    splits = sound_splits(4)
+    splits["test"][1] = splits["train"][2]
+    write_dataset(tmp_path / "cells", splits)
+    text = report(tmp_path, splits).text
+    pair = text[text.index("Side by side") :]
+    first = pair.index("image-in-two-splits: the image of train")
+    assert first < pair.index("image-in-two-splits: the one it is like (train, 2, record 0)")
+
+
+def test_the_page_stays_small_however_many_findings_boxes_and_classes_there_are(tmp_path: Path):
+    crowded = payload(
+        boxes=[(0.1, 0.2, 0.6, 0.7)] * 5000,
+        object__class__label=np.arange(10, 5010),
+        object__class__text=[b"<script>" * 20] * 5000,
+        object__is_crowd=np.ones(5000, np.int64),
+    )
+    splits = sound_splits(2)
+    splits["train"] += [
+        crowded,
+        *(payload(seed=n, boxes=[(0.1, 0.1, 0.1, 0.5)]) for n in range(200)),
+    ]
+    page = report(tmp_path, splits)
+    assert (tmp_path / "report").stat().st_size < 1_500_000
+    assert "class-id-unknown: 5,000" in page.text
+    assert "The first 20 of 5,000; quarantine.json lists every record with an error" in page.text
+    assert "The first 500 of 5,002" in page.text
+    assert len(page.words) < 20_000

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from kfdet.core.validation.catalogue import BY_CODE
@@ -31,6 +32,7 @@ from kfdet.report.page import (
 from kfdet.report.pictures import PictureBox, gallery, picture
 from kfdet.report.wording import percent, plural, size
 from kfdet.schema.dataset import (
+    ClassStatistics,
     Finding,
     Findings,
     Severity,
@@ -41,7 +43,12 @@ from kfdet.schema.dataset import (
 _TONES: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "neutral"}
 _SIZES_SHOWN = 12
 _CLASSES_CHARTED = 40
-_EXAMPLES_OPEN = 3
+_CLASSES_LISTED = 500
+_FILES_LISTED = 500
+_BOXES_DRAWN = 200
+_LABEL_LETTERS = 40
+_FARTHEST_PX = 1e6
+_EMPTY_PX, _EMPTY_COLOUR = (320, 200), (225, 225, 225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,8 @@ class DataReport:
         statistics: Of the splits; of faulty data too.
         class_names: Class id to name; empty when there is no label map.
         files: File and number of records of every split, in order.
+        exhibits: The first images of each finding; two where images are alike.
+        worst: The images with most findings.
     """
 
     name: str
@@ -61,7 +70,8 @@ class DataReport:
     class_names: Mapping[int, str]
     files: Sequence[tuple[FileFacts, int]]
     samples: Sequence[Sample]
-    exhibits: Sequence[Sample]
+    exhibits: Sequence[Sequence[Sample]]
+    worst: Sequence[Sample]
 
 
 def build(report: DataReport) -> str:
@@ -76,7 +86,7 @@ def build(report: DataReport) -> str:
         if findings.warnings
         else "sound"
     )
-    sections = [_findings(findings), *_exhibits(report), *_samples(report)]
+    sections = [_findings(findings), *_worst(report), *_exhibits(report), *_samples(report)]
     if images:
         sections += [_classes(report), _boxes(report), _images(report)]
     return page(
@@ -136,7 +146,7 @@ def _findings(findings: Findings) -> Section:
         )
         block = (paragraph(f"{check.what}. {check.why} {check.remedy}"), _examples(found, count))
         title = f"{name}: {count:,}"
-        if severity == "error" and len(examples) < _EXAMPLES_OPEN:
+        if severity == "error" and not examples:
             examples += [heading(title), *block]
         else:
             examples.append(details(title, *block))
@@ -163,28 +173,43 @@ def _examples(found: Sequence[Finding], count: int) -> Html:
         for f in found
     ]
     caption = f"The first {len(found)} of {count:,}" if count > len(found) else ""
+    if caption and found[0].severity == "error":
+        caption += "; quarantine.json lists every record with an error"
     headers = ["Split", "File", "Record", "Byte", "Source id", "Seen", "Expected"]
     return table(headers, rows, caption=caption)
 
 
+def _worst(report: DataReport) -> Iterator[Section]:
+    if report.worst:
+        yield Section(
+            title="Worst images",
+            intro="Those with most errors, then with most warnings.",
+            body=(gallery([_picture(sample) for sample in report.worst]),),
+        )
+
+
 def _exhibits(report: DataReport) -> Iterator[Section]:
-    pictures = [shown for sample in report.exhibits if (shown := _picture(sample)) is not None]
-    if pictures:
+    single = [_picture(samples[0]) for samples in report.exhibits if len(samples) == 1]
+    pairs = [
+        gallery([_picture(sample) for sample in samples])
+        for samples in report.exhibits
+        if len(samples) > 1
+    ]
+    body = [gallery(single)] if single else []
+    if pairs:
+        body += [heading("Side by side"), *pairs]
+    if body:
         yield Section(
             title="Images with findings",
-            intro="The first images of each finding that shows in a picture.",
-            body=(gallery(pictures),),
+            intro="The first images of each finding.",
+            body=tuple(body),
         )
 
 
 def _samples(report: DataReport) -> Iterator[Section]:
     body: list[Html] = []
     for split in report.statistics:
-        pictures = [
-            shown
-            for sample in report.samples
-            if sample.split == split and (shown := _picture(sample)) is not None
-        ]
+        pictures = [_picture(sample) for sample in report.samples if sample.split == split]
         if pictures:
             body += [heading(split), gallery(pictures)]
     if body:
@@ -195,21 +220,16 @@ def _samples(report: DataReport) -> Iterator[Section]:
         )
 
 
-def _picture(sample: Sample) -> Html | None:
-    """Returns the image with its boxes; None when it can't be decoded."""
-    try:
-        with Image.open(io.BytesIO(sample.content.encoded)) as opened:
-            opened.load()
-            image = opened.copy()
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        return None
+def _picture(sample: Sample) -> Html:
+    """Returns the image with its boxes; an empty one where it can't be decoded."""
+    image = _decoded(sample.content.encoded)
+    if image is None:
+        caption = f"{_caption(sample)}: can't be shown"
+        return picture(Image.new("RGB", _EMPTY_PX, _EMPTY_COLOUR), [], caption=caption)
     record = sample.content
     scale = np.array([image.height, image.width] * 2, dtype=np.float64)
     boxes = record.boxes_yxyx_norm.astype(np.float64) * scale
     texts = record.class_texts or tuple(str(number) for number in record.class_ids)
-    caption = f"{record.source_id}, record {sample.record}"
-    if sample.about:
-        caption = f"{sample.about} ({sample.split}, {caption})"
     drawn = [
         PictureBox(
             xmin=float(xmin),
@@ -220,23 +240,50 @@ def _picture(sample: Sample) -> Html | None:
             label=text if not sample.boxes or index in sample.boxes else "",
             kind="false_alarm" if index in sample.boxes else "ground_truth",
         )
-        for index, ((ymin, xmin, ymax, xmax), text) in enumerate(zip(boxes, texts, strict=True))
+        for index, ((ymin, xmin, ymax, xmax), text) in _drawn(boxes, texts, sample.boxes)
     ]
-    return picture(image, drawn, caption=caption)
+    return picture(image, drawn, caption=_caption(sample))
+
+
+def _caption(sample: Sample) -> str:
+    place = f"{sample.content.source_id[:_LABEL_LETTERS]}, record {sample.record}"
+    return f"{sample.about} ({sample.split}, {place})" if sample.about else place
+
+
+def _decoded(encoded: bytes) -> Image.Image | None:
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            opened.load()
+            return opened.copy()
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return None
+
+
+def _drawn(
+    boxes: NDArray[np.float64], texts: Sequence[str], meant: Sequence[int]
+) -> Iterator[tuple[int, tuple[NDArray[np.float64], str]]]:
+    """Yields the boxes that are drawn: those that are meant, and others up to a number."""
+    others = [index for index in range(min(len(boxes), _BOXES_DRAWN)) if index not in meant]
+    for index in sorted([*meant[:_BOXES_DRAWN], *others[: max(0, _BOXES_DRAWN - len(meant))]]):
+        if np.isfinite(boxes[index]).all() and (np.abs(boxes[index]) < _FARTHEST_PX).all():
+            yield index, (boxes[index], texts[index][:_LABEL_LETTERS])
 
 
 def _classes(report: DataReport) -> Section:
     splits = report.statistics
-    by_id = {
-        number: {name: s for name, split in splits.items() for s in split.classes if s.id == number}
-        for number in sorted({c.id for split in splits.values() for c in split.classes})
-    }
+    by_id: dict[int, dict[Split, ClassStatistics]] = {}
+    for name, statistics in splits.items():
+        for found in statistics.classes:
+            by_id.setdefault(found.id, {})[name] = found
+    listed = sorted(by_id)[:_CLASSES_LISTED]
+    caption = f"The first {len(listed)} of {len(by_id):,}" if len(by_id) > len(listed) else ""
     rows: list[list[Cell]] = []
-    for number, per_split in by_id.items():
+    for number in listed:
+        per_split = by_id[number]
         row: list[Cell] = [number, next(iter(per_split.values())).name]
         for split in splits:
-            found = per_split.get(split)
-            row += [found.boxes if found else 0, found.images if found else 0]
+            own = per_split.get(split)
+            row += [own.boxes if own else 0, own.images if own else 0]
         rows.append(row)
     headers = ["Id", "Class"]
     for split in splits:
@@ -248,7 +295,7 @@ def _classes(report: DataReport) -> Section:
                 per_split[split].boxes / statistics.boxes
                 if split in per_split and statistics.boxes
                 else 0.0
-                for per_split in by_id.values()
+                for per_split in (by_id[number] for number in listed)
             ]
             for split, statistics in splits.items()
         }
@@ -256,7 +303,7 @@ def _classes(report: DataReport) -> Section:
         body.append(
             bar_chart(labels, shares, title="Share of the boxes", y_label="share of the split")
         )
-    return Section(title="Classes", body=(*body, table(headers, rows)))
+    return Section(title="Classes", body=(*body, table(headers, rows, caption=caption)))
 
 
 def _boxes(report: DataReport) -> Section:
@@ -344,8 +391,13 @@ def _files(report: DataReport) -> Section:
             size(file.size_bytes),
             code(file.sha256[:12]),
         ]
-        for file, records in report.files
+        for file, records in report.files[:_FILES_LISTED]
     ]
-    listing = table(["Split", "File", "Records", "In quarantine", "Size", "SHA-256"], rows)
-    summary = plural(len(rows), "file")
+    hidden = len(report.files) - len(rows)
+    listing = table(
+        ["Split", "File", "Records", "In quarantine", "Size", "SHA-256"],
+        rows,
+        caption=f"{hidden:,} more are in manifest.json" if hidden else "",
+    )
+    summary = plural(len(report.files), "file")
     return Section(title="Files", body=(details(summary, listing) if len(rows) > 20 else listing,))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kfdet.core.label_map import NamedClasses
 from kfdet.core.validation.boxes import Names
-from kfdet.core.validation.catalogue import severities
+from kfdet.core.validation.catalogue import SeverityOrOff, severities
 from kfdet.core.validation.findings import Fault, FindingLog, Place, failure_text
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
 from kfdet.core.validation.quarantine import quarantine_of
-from kfdet.core.validation.samples import Pick, conspicuous, ordinary
+from kfdet.core.validation.samples import conspicuous, ordinary, worst
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.data import DataReport, build
@@ -26,7 +26,7 @@ from kfdet.storage.files import file_sha256
 from kfdet.storage.label_maps import read_named_classes
 from kfdet.storage.manifests import manifest_of, split_files_digest
 from kfdet.storage.quarantine import earlier_list, note_excluded
-from kfdet.storage.samples import read_samples
+from kfdet.storage.samples import read_groups_of_samples, read_samples
 from kfdet.storage.scanning import check_quarantine, scan_splits, split_files
 
 
@@ -118,11 +118,11 @@ def run(
         write_document(
             quarantine, quarantine_of(log, levels, files=read, earlier=earlier_list(dataset))
         )
-    shown = _page(dataset, classes, partials=partials, found=found, picks=conspicuous(log, levels))
+    shown = _page(dataset, classes, partials=partials, found=found, log=log, levels=levels)
     write_text(report, build(shown))
     progress.report(str(report))
     if found.errors:
-        raise DataError(failure_text(found), remedy=f"All findings are in {report}.")
+        raise DataError(failure_text(found), remedy=f"{report} shows more of them.")
     if classes is None:
         raise DataError("can't be read, whatever its severity", where=dataset.label_map)
     _check_unchanged(dataset, partials, data_digest)
@@ -162,7 +162,8 @@ def _page(
     *,
     partials: Mapping[Split, Partial],
     found: Findings,
-    picks: Iterable[Pick],
+    log: FindingLog,
+    levels: Mapping[str, SeverityOrOff],
 ) -> DataReport:
     labels = classes.label_map.classes if classes else ()
     names = {label.id: label.name for label in labels}
@@ -177,7 +178,8 @@ def _page(
             for pair in zip(partial.files, partial.records, strict=True)
         ],
         samples=read_samples(ordinary(partials)),
-        exhibits=read_samples(picks),
+        exhibits=read_groups_of_samples(conspicuous(log, levels)),
+        worst=read_samples(worst(log, levels)),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kfdet.core.detection_record import parse_record
 from kfdet.core.tfrecord import Frame, read_frames
 from kfdet.core.validation.samples import Pick, Sample
 from kfdet.errors import DataError
-from kfdet.storage.records import open_frames
+from kfdet.storage.records import open_frames, read_record_at
 
 
 def read_samples(picks: Iterable[Pick]) -> tuple[Sample, ...]:
@@ -17,14 +17,18 @@ def read_samples(picks: Iterable[Pick]) -> tuple[Sample, ...]:
     return tuple(sample for pick in picks if (sample := _read(pick)) is not None)
 
 
+def read_groups_of_samples(groups: Iterable[Sequence[Pick]]) -> tuple[tuple[Sample, ...], ...]:
+    """Returns the same for picks that belong together; groups of which nothing is left are left out."""
+    return tuple(samples for group in groups if (samples := read_samples(group)))
+
+
 def _read(pick: Pick) -> Sample | None:
     try:
-        with open_frames(Path(pick.file)) as source:
-            frame = next(read_frames(source, begin=pick.byte_offset), None)
-        if not isinstance(frame, Frame):
-            return None
-        content = parse_record(frame.payload, where=pick.file)
+        payload = _payload(pick)
+        content = None if payload is None else parse_record(payload, where=pick.file)
     except DataError:
+        return None
+    if content is None:
         return None
     return Sample(
         split=pick.split,
@@ -34,3 +38,11 @@ def _read(pick: Pick) -> Sample | None:
         about=pick.about,
         boxes=pick.boxes,
     )
+
+
+def _payload(pick: Pick) -> bytes | None:
+    if pick.byte_offset is None:
+        return read_record_at(Path(pick.file), pick.record)
+    with open_frames(Path(pick.file)) as source:
+        frame = next(read_frames(source, begin=pick.byte_offset), None)
+    return frame.payload if isinstance(frame, Frame) else None

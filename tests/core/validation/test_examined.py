@@ -24,7 +24,7 @@ from kfdet.core.validation.examined import (
 from kfdet.core.validation.findings import Fault, Place
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
 from kfdet.core.validation.quarantine import quarantine_of
-from kfdet.core.validation.samples import conspicuous
+from kfdet.core.validation.samples import conspicuous, worst
 from kfdet.core.validation.shards import FileFacts
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import SPLITS, Split
@@ -82,6 +82,7 @@ def documents(partials: dict[Split, Partial]) -> list[str]:
         ).pretty_json(),
         *(statistics[split].canonical_json() for split in SPLITS),
         repr(list(conspicuous(log, LEVELS))),
+        repr(list(worst(log, LEVELS))),
     ]
     if all(sum(p.records) == p.tally.images for p in partials.values()):
         texts.append(manifest_of(partials, label_map=contiguous(CLASSES)).pretty_json())
