@@ -13,7 +13,6 @@ import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib import metadata
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -75,6 +74,14 @@ class Images:
     def __len__(self) -> int:
         return len(self.image_id)
 
+    def rows_of(self, image_id: Int64) -> Int64:
+        """Returns the rows of listed images; of images in ascending order of id only."""
+        ids = self.image_id
+        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
+            return image_id - int(ids[0])
+        rows: Int64 = np.searchsorted(ids, image_id)
+        return rows
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroundTruth:
@@ -135,12 +142,22 @@ class EvaluationData:
     detections: Detections
 
     @functools.cached_property
+    def truth_xywh(self) -> Float64:
+        """float64[G, 4], as `boxes_xywh` gives them."""
+        return boxes_xywh(self.ground_truth)
+
+    @functools.cached_property
+    def seen_xywh(self) -> Float64:
+        """float64[D, 4], as `boxes_xywh` gives them."""
+        return boxes_xywh(self.detections)
+
+    @functools.cached_property
     def overlaps(self) -> Overlaps:
         """The pairs of boxes that overlap; of data in canonical order only."""
         truth, seen = self.ground_truth, self.detections
         return find_overlaps(
-            Boxes(image=seen.image_id, xywh=boxes_xywh(seen)),
-            Boxes(image=truth.image_id, xywh=boxes_xywh(truth)),
+            Boxes(image=seen.image_id, xywh=self.seen_xywh),
+            Boxes(image=truth.image_id, xywh=self.truth_xywh),
             crowd=truth.is_crowd,
         )
 
@@ -294,7 +311,7 @@ def evaluate(
         version, arrays = _run_pycocotools(data, label_map, settings)
     else:
         raise ConfigError(f'unknown engine "{engine}"', expected="hotcoco or pycocotools")
-    precision, recall, scores = (np.where(array > -1, array, np.nan) for array in arrays)
+    precision, recall, scores = arrays
     return Evaluation(
         engine=engine,
         engine_version=version,
@@ -471,20 +488,20 @@ def _run_hotcoco(
         _categories(label_map),
         truth.image_id,
         truth.class_id,
-        boxes_xywh(truth),
+        data.truth_xywh,
         area=truth.area,
         iscrowd=truth.is_crowd,
     )
     rows = np.empty((len(seen), 7), np.float64)
     rows[:, 0] = seen.image_id
-    rows[:, 1:5] = boxes_xywh(seen)
+    rows[:, 1:5] = data.seen_xywh
     rows[:, 5] = seen.score
     rows[:, 6] = seen.class_id
     evaluator = hotcoco.COCOeval(reference, reference.load_res(rows), "bbox")
     _set_up(evaluator, settings)
     evaluator.evaluate()
     evaluator.accumulate()
-    return metadata.version("hotcoco"), _arrays(evaluator.eval)
+    return hotcoco.__version__, _arrays(evaluator.eval)
 
 
 def _set_up(evaluator: Any, settings: CocoSettings) -> None:
@@ -508,7 +525,6 @@ def _run_pycocotools(
         ) from failure
     truth, seen = data.ground_truth, data.detections
     images = [{"id": image_id} for image_id in data.images.image_id.tolist()]
-    truth_xywh, seen_xywh = boxes_xywh(truth), boxes_xywh(seen)
     # Ids begin at 1: pycocotools takes a match with id 0 for no match.
     reference, result = COCO(), COCO()
     reference.dataset = {
@@ -520,7 +536,7 @@ def _run_pycocotools(
                 zip(
                     truth.image_id.tolist(),
                     truth.class_id.tolist(),
-                    truth_xywh.tolist(),
+                    data.truth_xywh.tolist(),
                     truth.area.tolist(),
                     truth.is_crowd.tolist(),
                     strict=True,
@@ -539,7 +555,7 @@ def _run_pycocotools(
                 zip(
                     seen.image_id.tolist(),
                     seen.class_id.tolist(),
-                    seen_xywh.tolist(),
+                    data.seen_xywh.tolist(),
                     seen.score.astype(np.float64).tolist(),
                     strict=True,
                 ),
@@ -554,11 +570,18 @@ def _run_pycocotools(
         _set_up(evaluator, settings)
         evaluator.evaluate()
         evaluator.accumulate()
+    # It does not say its version itself, and reading it from outside loads an e-mail parser.
+    from importlib import metadata
+
     return metadata.version("pycocotools"), _arrays(evaluator.eval)
 
 
 def _arrays(answer: Any) -> list[Float64]:
-    return [np.asarray(answer[name], np.float64) for name in ("precision", "recall", "scores")]
+    """Returns precision, recall and scores with NaN where the engines say -1, for undefined."""
+    arrays = [np.array(answer[name], np.float64) for name in ("precision", "recall", "scores")]
+    for array in arrays:
+        array[array == -1] = np.nan
+    return arrays
 
 
 def _categories(label_map: LabelMap) -> list[dict[str, Any]]:

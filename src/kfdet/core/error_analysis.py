@@ -20,7 +20,7 @@ from kfdet.core.matching import (
     candidate_pairs,
     match_everywhere,
 )
-from kfdet.core.ordering import ascending, descending
+from kfdet.core.ordering import ascending
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.metrics import CocoSettings
 
@@ -42,12 +42,14 @@ class Matching:
     Attributes:
         truth_of: int64[D], row of the object found; -1 for none.
         detection_of: int64[G], row of the detection that found it; -1 for none.
+        by_score: int64[N], those that count, in descending order of score.
         counted: bool[D]; False where COCO leaves a detection out: it lies on a crowd, its class is
             not listed, or 100 of the same class in the image score higher.
     """
 
     truth_of: Int64
     detection_of: Int64
+    by_score: Int64
     counted: Bool
 
 
@@ -127,14 +129,17 @@ def matching_at(matches: Matches, *, iou: float = MATCH_IOU) -> Matching:
         return match(matches.data, label_map=matches.label_map, iou=iou)
     truth = matches.data.ground_truth
     truth_of = np.full(matches.counted.size, -1)
-    truth_of[matches.rows] = matches.found[0, :, t]
+    truth_of[matches.rows] = matches.found_in_all[t]
     on_crowd = (truth_of >= 0) & (truth.is_crowd[truth_of] if len(truth) else False)
     truth_of[on_crowd] = -1
     detection_of = np.full(len(truth), -1)
     found = np.flatnonzero(truth_of >= 0)
     detection_of[truth_of[found]] = found
     return Matching(
-        truth_of=truth_of, detection_of=detection_of, counted=matches.counted & ~on_crowd
+        truth_of=truth_of,
+        detection_of=detection_of,
+        by_score=matches.by_score[~on_crowd[matches.by_score]],
+        counted=matches.counted & ~on_crowd,
     )
 
 
@@ -149,12 +154,10 @@ def score_curve(
         class_id: Only this class; all of them together when None.
     """
     truth, seen = data.ground_truth, data.detections
-    kept, objects = matching.counted, ~truth.is_crowd
+    rows, objects = matching.by_score, ~truth.is_crowd
     if class_id is not None:
-        kept = kept & (seen.class_id == class_id)
+        rows = rows[seen.class_id[rows] == class_id]
         objects = objects & (truth.class_id == class_id)
-    rows = np.flatnonzero(kept)
-    rows = rows[descending(seen.score[rows])]
     return _curve(matching, data, rows, objects=int(np.count_nonzero(objects)))
 
 
@@ -163,8 +166,7 @@ def class_score_curves(
 ) -> tuple[ScoreCurve, ...]:
     """Returns `score_curve` for each class of the label map, in its order."""
     truth, seen = data.ground_truth, data.detections
-    rows = np.flatnonzero(matching.counted)
-    rows = rows[descending(seen.score[rows])]
+    rows = matching.by_score
     rows = rows[ascending(seen.class_id[rows])]
     classes = seen.class_id[rows]
     objects = truth.class_id[~truth.is_crowd]

@@ -20,16 +20,18 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from kfdet.core.coco import Bool, Float64, Int64, iou_index
 from kfdet.core.matching import Matches
-from kfdet.core.ordering import ascending, descending
+from kfdet.core.ordering import ascending
 from kfdet.core.ranked import average_precision, mean_of_defined
 
 ErrorKind = Literal["Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"]
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 BACKGROUND_IOU = 0.1
 _RIGHT, _LEFT_OUT = -1, -2
+Kinds = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,69 +77,66 @@ class _Scene:
         objects: int64[K].
         begin: int64[K], where each class begins among the N.
         keys: int64[N], ascending: class, then place in the order of scores.
-        row: int64[M].
         place: int64[M], among the N.
         label: int64[M], index of the class.
         near_begin: int64[K], where each class begins among the M.
         far_before: int64[M], how many of its class that are near nothing score higher.
-        by_score: int64[M], the M by descending score.
+        order: int64[M], place in the order of scores.
+        near_of: int64[C], place among the M of each detection that may hit anything.
         same, other: float64[M], largest overlap with an object of its class, and of another.
         same_truth, other_truth: int64[M], that object's row, -1 for none.
-        truth_label: int64[G], index of the class.
     """
 
     objects: Int64
     begin: Int64
     keys: Int64
-    row: Int64
     place: Int64
     label: Int64
     near_begin: Int64
     far_before: Int64
-    by_score: Int64
+    order: Int64
+    near_of: Int64
     same: Float64
     other: Float64
     same_truth: Int64
     other_truth: Int64
-    truth_label: Int64
 
 
 def _scene(matches: Matches) -> _Scene:
     data = matches.data
-    truth, seen = data.ground_truth, data.detections
-    ids = np.array([label.id for label in matches.label_map.classes])
-    truth_label = np.searchsorted(ids, truth.class_id)
-    counted = np.flatnonzero(matches.counted)
-    counted = counted[descending(seen.score[counted])]
-    keys = np.searchsorted(ids, seen.class_id[counted]) * counted.size + np.arange(counted.size)
-    order = ascending(keys // max(counted.size, 1))
-    keys, rows = keys[order], counted[order]
+    classes = len(matches.label_map.classes)
+    by_score = matches.by_score
+    total = by_score.size
+    labels = matches.detection_label[by_score]
+    by_class = ascending(labels)
+    keys = labels[by_class] * total + by_class
+    rows = by_score[by_class]
     same, same_truth, other, other_truth = _largest_overlaps(matches)
     least = min(BACKGROUND_IOU, matches.settings.iou_thresholds[0])
     close = np.maximum(same, other) >= least
     # Those that may hit anything, a crowd too.
     close[matches.rows] = True
     near = np.flatnonzero(close[rows])
+    label = labels[by_class[near]]
+    begin = np.searchsorted(keys, np.arange(classes) * total)
+    near_begin = np.searchsorted(label, np.arange(classes))
+    near_of = np.full(close.size, -1)
+    near_of[rows[near]] = np.arange(near.size)
     row = rows[near]
-    label = keys[near] // max(counted.size, 1)
-    classes = np.arange(len(ids))
-    begin = np.searchsorted(keys, classes * counted.size)
-    near_begin = np.searchsorted(label, classes)
     return _Scene(
-        objects=np.bincount(truth_label[~truth.is_crowd], minlength=len(ids)),
+        objects=np.bincount(matches.truth_label[~data.ground_truth.is_crowd], minlength=classes),
         begin=begin,
         keys=keys,
-        row=row,
         place=near,
         label=label,
         near_begin=near_begin,
         far_before=near - begin[label] - (np.arange(near.size) - near_begin[label]),
-        by_score=np.argsort(keys[near] % max(counted.size, 1)),
+        order=by_class[near],
+        near_of=near_of[matches.rows],
         same=same[row],
         other=other[row],
         same_truth=same_truth[row],
         other_truth=other_truth[row],
-        truth_label=truth_label,
     )
 
 
@@ -166,45 +165,42 @@ def _largest_overlaps(matches: Matches) -> tuple[Float64, Int64, Float64, Int64]
 
 def _gains(scene: _Scene, matches: Matches, t: int) -> Iterator[float]:
     """Yields the gain of each kind of error at threshold t, in the order of ERROR_KINDS."""
-    found = np.full(len(matches.data.detections), -1)
-    found[matches.rows] = matches.found[0, :, t]
-    real = ~matches.ignored[0]
-    kind = _kinds(scene, found, real, iou=matches.settings.iou_thresholds[t])
-    used = np.zeros(len(real), np.bool_)
-    used[found[found >= 0]] = True
-    target = np.select(
-        [kind == _number("Loc"), kind == _number("Cls")],
-        [scene.same_truth, scene.other_truth],
-        default=-1,
-    )
-    pointed_at = np.zeros(len(real), np.bool_)
-    pointed_at[target[target >= 0]] = True
-    surest = _surest(scene, target, free=~used)
-    right = kind == _RIGHT
+    hit, truth, out = matches.hits(t)
+    kind = _kinds(scene, iou=matches.settings.iou_thresholds[t])
+    kind[scene.near_of[hit]] = _RIGHT
+    kind[scene.near_of[out]] = _LEFT_OUT
+    free = ~matches.ignored[0]
+    free[truth] = False
+    pointing, target = _targets(scene, kind)
+    surest = _surest(scene.order[pointing], target, free=free)
+    missed = free.copy()
+    missed[target] = False
+    left = scene.objects - np.bincount(matches.truth_label[missed], minlength=len(scene.objects))
+    right = np.flatnonzero(kind == _RIGHT)
     plain = _ap(scene, kind, right)
-    missed = np.bincount(
-        scene.truth_label[real & ~used & ~pointed_at], minlength=len(scene.objects)
-    )
     for name in ERROR_KINDS:
-        this = kind == _number(name)
         if name == "Miss":
-            left = scene.objects - missed
             mended = np.where(left > 0, _ap(scene, kind, right, objects=left), 1.0)
         elif name == "Loc":
-            mended = _ap(scene, kind, right | (this & surest), dropped=this & ~surest)
+            found = pointing[surest & (kind[pointing] == _number("Loc"))]
+            mended = _ap(scene, kind, right, mended=_number("Loc"), found=found)
         elif name == "Cls":
-            mended = _ap_moved(scene, kind, this, this & surest, scene.truth_label[target])
+            found = surest & (kind[pointing] == _number("Cls"))
+            mended = _ap_moved(
+                scene, kind, right, pointing[found], matches.truth_label[target[found]]
+            )
         else:
-            mended = _ap(scene, kind, right, dropped=this, with_far=name != "Bkg")
+            mended = _ap(scene, kind, right, mended=_number(name), with_far=name != "Bkg")
         yield float(mean_of_defined(mended - plain))
 
 
 def _ap(
     scene: _Scene,
-    kind: Int64,
-    hit: Bool,
+    kind: Kinds,
+    right: Int64,
     *,
-    dropped: Bool | None = None,
+    mended: int | None = None,
+    found: Int64 | None = None,
     objects: Int64 | None = None,
     with_far: bool = True,
 ) -> Float64:
@@ -212,45 +208,49 @@ def _ap(
 
     Args:
         scene: The detections.
-        kind: int64[M], what each is.
-        hit: bool[M].
-        dropped: bool[M], those that vanish.
+        kind: int8[M], what each is.
+        right: int64[H], places among the M of those that hit, ascending.
+        mended: The kind that vanishes.
+        found: int64[F], places of those of that kind that become hits, ascending.
         objects: int64[K], how many there are to find, if not all.
         with_far: Whether detections that are near no object count.
     """
-    so_far = _running(kind, dropped)
-    hits = np.flatnonzero(hit)
+    hits = right
+    kept = (kind != _LEFT_OUT) & (kind != mended)
+    if found is not None and found.size:
+        kept[found] = True
+        hits = np.sort(np.append(right, found))
+    so_far = _running(kept)
     label = scene.label[hits]
-    kept = so_far[hits + 1] - so_far[scene.near_begin[label]]
+    count = so_far[hits + 1] - so_far[scene.near_begin][label]
     if with_far:
-        kept = kept + scene.far_before[hits]
-    return average_precision(label, kept, scene.objects if objects is None else objects)
+        count += scene.far_before[hits]
+    return average_precision(label, count, scene.objects if objects is None else objects)
 
 
-def _ap_moved(scene: _Scene, kind: Int64, wrong: Bool, surest: Bool, label: Int64) -> Float64:
+def _ap_moved(scene: _Scene, kind: Kinds, right: Int64, moved: Int64, label: Int64) -> Float64:
     """Returns the AP of each class with detections of the wrong class in the right one, float64[K].
 
     Args:
         scene: The detections.
-        kind: int64[M], what each is.
-        wrong: bool[M], those that leave their class.
-        surest: bool[M], those of them that enter another, as hits.
-        label: int64[M], the class that they enter.
+        kind: int8[M], what each is.
+        right: int64[H], places among the M of those that hit, ascending.
+        moved: int64[F], places of the wrong ones that enter another class, as hits; the others vanish.
+        label: int64[F], the class that they enter.
     """
     total = max(len(scene.keys), 1)
-    so_far = _running(kind, wrong)
-    hits = np.flatnonzero(kind == _RIGHT)
-    moved = np.flatnonzero(surest)
-    keys = np.sort(label[moved] * total + scene.keys[scene.place[moved]] % total)
-    hit_keys = scene.keys[scene.place[hits]]
-    entered = np.searchsorted(keys, hit_keys) - np.searchsorted(keys, hit_keys // total * total)
-    own = scene.label[hits]
-    kept = so_far[hits + 1] - so_far[scene.near_begin[own]] + scene.far_before[hits] + entered
-    near = np.searchsorted(scene.keys[scene.place], keys)
+    so_far = _running((kind != _LEFT_OUT) & (kind != _number("Cls")))
+    base = so_far[scene.near_begin]
+    keys = np.sort(label * total + scene.order[moved])
     own = keys // total
-    far = np.searchsorted(scene.keys, keys) - scene.begin[own] - (near - scene.near_begin[own])
-    place = np.arange(1, keys.size + 1) - np.searchsorted(own, own, side="left")
-    moved_kept = so_far[near] - so_far[scene.near_begin[own]] + far + place
+    starts = np.searchsorted(own, np.arange(len(scene.objects)))
+    hit_keys, hit_label = scene.keys[scene.place[right]], scene.label[right]
+    entered = np.searchsorted(keys, hit_keys) - starts[hit_label]
+    kept = so_far[right + 1] - base[hit_label] + scene.far_before[right] + entered
+    place = np.searchsorted(scene.keys, keys)
+    near = np.searchsorted(scene.place, place)
+    far = place - scene.begin[own] - (near - scene.near_begin[own])
+    moved_kept = so_far[near] - base[own] + far + np.arange(1, keys.size + 1) - starts[own]
     keys = np.append(hit_keys, keys)
     order = np.argsort(keys, kind="stable")
     return average_precision(
@@ -258,44 +258,46 @@ def _ap_moved(scene: _Scene, kind: Int64, wrong: Bool, surest: Bool, label: Int6
     )
 
 
-def _running(kind: Int64, dropped: Bool | None) -> Int64:
+def _running(kept: Bool) -> Int64:
     """Returns how many of the first 0 to M detections are kept, int64[M + 1]."""
-    kept = kind != _LEFT_OUT
-    if dropped is not None:
-        kept &= ~dropped
-    return np.append(0, np.cumsum(kept))
+    so_far = np.zeros(kept.size + 1, np.int64)
+    np.cumsum(kept, out=so_far[1:])
+    return so_far
 
 
 def _number(kind: ErrorKind) -> int:
     return ERROR_KINDS.index(kind)
 
 
-def _kinds(scene: _Scene, found: Int64, real: Bool, *, iou: float) -> Int64:
-    """Returns int64[M], index into ERROR_KINDS, _RIGHT for a hit, _LEFT_OUT for one that lies on a crowd."""
-    mine = found[scene.row]
-    matched = mine >= 0
-    right = matched & real[mine] if real.size else matched
-    return np.select(
-        [
-            right,
-            matched,
-            (scene.same >= BACKGROUND_IOU) & (scene.same < iou),
-            scene.other >= iou,
-            scene.same >= iou,
-            np.maximum(scene.same, scene.other) <= BACKGROUND_IOU,
-        ],
-        [_RIGHT, _LEFT_OUT, _number("Loc"), _number("Cls"), _number("Dupe"), _number("Bkg")],
-        default=_number("Both"),
-    )
+def _kinds(scene: _Scene, *, iou: float) -> Kinds:
+    """Returns int8[M], index into ERROR_KINDS: what each would be if it hit nothing."""
+    kind = np.full(scene.place.size, _number("Both"), np.int8)
+    nowhere = (scene.same <= BACKGROUND_IOU) & (scene.other <= BACKGROUND_IOU)
+    # The first that is true comes last.
+    np.putmask(kind, nowhere, _number("Bkg"))
+    np.putmask(kind, scene.same >= iou, _number("Dupe"))
+    np.putmask(kind, scene.other >= iou, _number("Cls"))
+    np.putmask(kind, (scene.same >= BACKGROUND_IOU) & (scene.same < iou), _number("Loc"))
+    return kind
 
 
-def _surest(scene: _Scene, target: Int64, *, free: Bool) -> Bool:
-    """Returns which detections are the surest that point at a free object, bool[M]."""
-    rows = scene.by_score[target[scene.by_score] >= 0]
-    rows = rows[free[target[rows]]]
-    first = np.full(len(free), -1)
-    # Of several values for one place the last stays: the surest comes last.
-    first[target[rows[::-1]]] = rows[::-1]
-    answer = np.zeros(target.size, np.bool_)
-    answer[first[first >= 0]] = True
+def _targets(scene: _Scene, kind: Kinds) -> tuple[Int64, Int64]:
+    """Returns the detections that point at an object, int64[F] ascending, and the object's rows."""
+    wrong = kind == _number("Cls")
+    pointing = np.flatnonzero(wrong | (kind == _number("Loc")))
+    target = np.where(wrong[pointing], scene.other_truth[pointing], scene.same_truth[pointing])
+    return pointing, target
+
+
+def _surest(order: Int64, target: Int64, *, free: Bool) -> Bool:
+    """Returns which detections are the surest that point at a free object, bool[F].
+
+    Args:
+        order: int64[F], place in the order of scores.
+        target: int64[F], rows of the objects.
+        free: bool[G].
+    """
+    first = np.full(free.size, np.iinfo(np.int64).max)
+    np.minimum.at(first, target, order)
+    answer: Bool = (first[target] == order) & free[target]
     return answer

@@ -109,13 +109,12 @@ def evidence_of(matches: Matches, *, image_parts: tuple[ImageParts, ...] = ()) -
         hits[competing, a] = _packed((found >= 0) & ~on_ignored)
         left_out[competing, a] = _packed(on_ignored | ((found < 0) & outside[competing][:, None]))
     objects = np.flatnonzero(~truth.is_crowd)
-    row_of = data.images.image_id
     return Evidence(
         images=len(data.images),
-        object_image=np.searchsorted(row_of, truth.image_id[objects]),
+        object_image=data.images.rows_of(truth.image_id[objects]),
         object_class=truth.class_id[objects],
         object_areas=areas[objects],
-        image=np.searchsorted(row_of, seen.image_id[rows]),
+        image=data.images.rows_of(seen.image_id[rows]),
         class_id=seen.class_id[rows],
         score=seen.score[rows],
         rank=data.rank[rows],

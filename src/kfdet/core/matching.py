@@ -20,11 +20,10 @@ from kfdet.core.coco import (
     EvaluationData,
     Float64,
     Int64,
-    boxes_xywh,
     canonical,
     places,
 )
-from kfdet.core.ordering import ascending
+from kfdet.core.ordering import ascending, descending
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.metrics import COCO, CocoSettings
 
@@ -147,11 +146,53 @@ class Matches:
     ignored: Bool
 
     @functools.cached_property
+    def by_score(self) -> Int64:
+        """int64[N], the detections that count, in descending order of score."""
+        rows = np.flatnonzero(self.counted)
+        return rows[descending(self.data.detections.score[rows])]
+
+    @functools.cached_property
     def area_px2(self) -> Float64:
         """float64[D], the areas of the detections' boxes."""
-        size = boxes_xywh(self.data.detections)[:, 2:]
+        size = self.data.seen_xywh[:, 2:]
         area: Float64 = size[:, 0] * size[:, 1]
         return area
+
+    @functools.cached_property
+    def detection_label(self) -> Int64:
+        """int64[D], index of the class in the label map; without meaning where not listed."""
+        return _labels(self.data.detections.class_id, self.label_map)
+
+    @functools.cached_property
+    def truth_label(self) -> Int64:
+        """int64[G], index of the class in the label map."""
+        return _labels(self.data.ground_truth.class_id, self.label_map)
+
+    @functools.cached_property
+    def found_in_all(self) -> Int32:
+        """int32[T, C], `found` where all areas count, threshold by threshold."""
+        return np.ascontiguousarray(self.found[0].T)
+
+    def hits(self, t: int) -> tuple[Int64, Int64, Int64]:
+        """Returns what hits at a threshold, where all areas count.
+
+        Args:
+            t: Index of the threshold.
+
+        Returns:
+            int64[H] places among `rows`, int64[H] rows of the objects; int64[L] places among `rows`
+            of those that take an object that counts neither way.
+        """
+        found = self.found_in_all[t]
+        matched = np.flatnonzero(found >= 0)
+        truth = found[matched].astype(np.int64)
+        out = self.ignored[0][truth]
+        return matched[~out], truth[~out], matched[out]
+
+
+def _labels(class_id: Int64, label_map: LabelMap) -> Int64:
+    labels: Int64 = np.searchsorted([label.id for label in label_map.classes], class_id)
+    return labels
 
 
 def match_everywhere(

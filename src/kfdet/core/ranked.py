@@ -60,8 +60,8 @@ def average_precision(group: Int64, kept: Int64, objects: Int64) -> Float64:
 
     Source: COCO detection evaluation, 101 recall points, interpolated precision.
     """
-    first = np.searchsorted(group, group, side="left")
-    nth = np.arange(1, group.size + 1) - first
+    first = np.searchsorted(group, np.arange(len(objects)))
+    nth = np.arange(1, group.size + 1) - first[group]
     # A step between groups lets one pass from the end take the highest precision yet to come.
     steps = 2.0 * (len(objects) - group)
     ahead = np.maximum.accumulate((nth / kept + steps)[::-1])[::-1] - steps

@@ -10,18 +10,15 @@ from typing import Literal
 import numpy as np
 
 from kfdet.core.coco import (
-    Bool,
     EvaluationData,
     Float64,
     Images,
     Int64,
-    boxes_xywh,
     iou_index,
 )
 from kfdet.core.error_analysis import Outcomes
 from kfdet.core.evidence import ImageParts
 from kfdet.core.matching import Matches
-from kfdet.core.ordering import descending
 from kfdet.core.ranked import Ranking, average_precision, mean_of_defined, ranked
 from kfdet.errors import ConfigError, did_you_mean
 from kfdet.schema.metrics import Slice
@@ -55,9 +52,7 @@ def image_parts(data: EvaluationData, *, keys: SliceKeys = "auto") -> tuple[Imag
         ConfigError: No image has a feature of that name.
     """
     real = data.ground_truth.image_id[~data.ground_truth.is_crowd]
-    objects = np.bincount(
-        np.searchsorted(data.images.image_id, real), minlength=len(data.images)
-    ).astype(np.float64)
+    objects = np.bincount(data.images.rows_of(real), minlength=len(data.images)).astype(np.float64)
     crowding = ImageParts(
         by="objects_in_image", names=_CROWDING_NAMES, place=_bins(objects, _CROWDING)
     )
@@ -156,17 +151,13 @@ def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -
         outcomes: At the operating score.
         images: The partitions of the images.
     """
-    seen = matches.data.detections
-    by_score = np.flatnonzero(matches.counted)
-    by_score = by_score[descending(seen.score[by_score])]
     for parts in (*_box_parts(matches), *(_of_images(matches.data, one) for one in images)):
-        yield from _slices_of(matches, outcomes, parts, by_score)
+        yield from _slices_of(matches, outcomes, parts)
 
 
 def _box_parts(matches: Matches) -> Iterator[_Parts]:
     truth = matches.data.ground_truth
-    size = boxes_xywh(truth)[:, 2:]
-    seen_size = boxes_xywh(matches.data.detections)[:, 2:]
+    size, seen_size = matches.data.truth_xywh[:, 2:], matches.data.seen_xywh[:, 2:]
     nearest = _nearest_objects(matches)
     for by, names, mine, theirs in (
         ("box_size", _SIZE_NAMES, _bins(truth.area, _SIZES_PX2),
@@ -190,7 +181,7 @@ def _box_parts(matches: Matches) -> Iterator[_Parts]:
 def _nearest_objects(matches: Matches) -> Int64:
     """Returns the object that each detection takes at the lowest IoU threshold, int64[D], -1 for none."""
     nearest = np.full(matches.counted.size, -1)
-    nearest[matches.rows] = matches.found[0, :, 0]
+    nearest[matches.rows] = matches.found_in_all[0]
     return nearest
 
 
@@ -200,26 +191,23 @@ def _ratio(size: Float64) -> Float64:
 
 
 def _of_images(data: EvaluationData, parts: ImageParts) -> _Parts:
-    ids = data.images.image_id
     return _Parts(
         by=parts.by,
         names=parts.names,
         images=tuple(np.bincount(parts.place, minlength=len(parts.names)).tolist()),
-        objects=parts.place[np.searchsorted(ids, data.ground_truth.image_id)],
-        detections=parts.place[np.searchsorted(ids, data.detections.image_id)],
+        objects=parts.place[data.images.rows_of(data.ground_truth.image_id)],
+        detections=parts.place[data.images.rows_of(data.detections.image_id)],
     )
 
 
-def _slices_of(
-    matches: Matches, outcomes: Outcomes, parts: _Parts, by_score: Int64
-) -> Iterator[Slice]:
+def _slices_of(matches: Matches, outcomes: Outcomes, parts: _Parts) -> Iterator[Slice]:
     truth = matches.data.ground_truth
     count = len(parts.names)
     real = ~truth.is_crowd
     boxes = np.bincount(parts.objects[real], minlength=count)
     missed = np.bincount(parts.objects[outcomes.miss], minlength=count)
     alarms = np.bincount(parts.detections[outcomes.false_alarm], minlength=count)
-    ap, recall = _by_threshold(matches, parts, by_score)
+    ap, recall = _by_threshold(matches, parts)
     half, three_quarters = (iou_index(matches.settings, iou) for iou in (0.5, 0.75))
     hundred = matches.settings.max_detections[-1] == 100
     for i, name in enumerate(parts.names):
@@ -239,61 +227,49 @@ def _slices_of(
         )
 
 
-def _by_threshold(matches: Matches, parts: _Parts, by_score: Int64) -> tuple[Float64, Float64]:
+def _by_threshold(matches: Matches, parts: _Parts) -> tuple[Float64, Float64]:
     """Returns AP and recall of each part at each IoU threshold, float64[T, P], means over the classes."""
-    truth, seen = matches.data.ground_truth, matches.data.detections
-    ids = np.array([label.id for label in matches.label_map.classes])
-    groups = len(parts.names) * len(ids)
-    real = ~truth.is_crowd
+    truth = matches.data.ground_truth
+    classes = len(matches.label_map.classes)
+    groups = len(parts.names) * classes
     objects = np.bincount(
-        (parts.objects * len(ids) + np.searchsorted(ids, truth.class_id))[real], minlength=groups
+        (parts.objects * classes + matches.truth_label)[~truth.is_crowd], minlength=groups
     )
-    ranking = ranked(
-        by_score,
-        parts.detections[by_score] * len(ids) + np.searchsorted(ids, seen.class_id[by_score]),
-        groups=groups,
-    )
-    place = np.full(len(seen), -1)
-    place[ranking.rows] = np.arange(len(ranking.rows))
-    competing = place[matches.rows]
-    order = np.argsort(competing)
+    group = parts.detections * classes + matches.detection_label
+    ranking = ranked(matches.by_score, group[matches.by_score], groups=groups)
+    place = np.full(group.size, -1)
+    place[ranking.rows] = np.arange(ranking.rows.size)
+    place, own = place[matches.rows], parts.detections[matches.rows]
+    shape = (len(parts.names), classes)
     answer = np.empty((2, len(matches.settings.iou_thresholds), len(parts.names)))
     for t in range(answer.shape[1]):
-        found = matches.found[0, order, t]
-        hit, out = _hits(matches, parts, matches.rows[order], found)
-        group, kept = _kept(ranking, competing[order], hit, out)
-        ap = average_precision(group, kept, objects)
-        recall = np.bincount(group, minlength=groups) / np.maximum(objects, 1)
+        hit, objects_hit, out = matches.hits(t)
+        elsewhere = parts.objects[objects_hit] != own[hit]
+        dropped = np.sort(np.append(place[out], place[hit[elsewhere]]))
+        hits = np.sort(place[hit[~elsewhere]])
+        of_hit, kept = _kept(ranking, hits, dropped)
+        recall = np.bincount(of_hit, minlength=groups) / np.maximum(objects, 1)
         recall = np.where(objects > 0, recall, np.nan)
-        for one, values in zip(answer, (ap, recall), strict=True):
-            one[t] = mean_of_defined(values.reshape(len(parts.names), len(ids)))
+        ap = average_precision(of_hit, kept, objects)
+        answer[0, t] = mean_of_defined(ap.reshape(shape))
+        answer[1, t] = mean_of_defined(recall.reshape(shape))
     return answer[0], answer[1]
 
 
-def _hits(matches: Matches, parts: _Parts, rows: Int64, found: Int64) -> tuple[Bool, Bool]:
-    """Returns which detections hit an object of their part, and which count neither way, bool[C]."""
-    matched = found >= 0
-    if not matched.any():
-        return matched, matched
-    right = matched & ~matches.ignored[0][found]
-    right &= parts.objects[found] == parts.detections[rows]
-    return right, matched & ~right
-
-
-def _kept(ranking: Ranking, place: Int64, hit: Bool, out: Bool) -> tuple[Int64, Int64]:
-    """Returns of each hit the group, and how many detections of it are kept up to there.
+def _kept(ranking: Ranking, hits: Int64, dropped: Int64) -> tuple[Int64, Int64]:
+    """Returns the group of each hit, and how many detections of it are kept up to there.
 
     Args:
         ranking: All detections.
-        place: int64[C], ascending, those that match anything.
-        hit: bool[C], those that hit.
-        out: bool[C], those that count neither way.
+        hits: int64[H], ascending places in it.
+        dropped: int64[L], ascending places of those that count neither way.
     """
-    hits, dropped = place[hit], place[out]
     group = ranking.group[hits]
     begin = ranking.begin[group]
-    before = np.searchsorted(dropped, hits) - np.searchsorted(dropped, begin)
-    return group, hits + 1 - begin - before
+    kept = hits + 1 - begin
+    if dropped.size:
+        kept -= np.searchsorted(dropped, hits) - np.searchsorted(dropped, ranking.begin)[group]
+    return group, kept
 
 
 def _bins(values: Float64, edges: tuple[float, ...]) -> Int64:

@@ -19,7 +19,8 @@ UnitInterval = Annotated[float, Field(ge=0.0, le=1.0)]
 class Schema(BaseModel):
     """A frozen value; unknown fields, NaN and infinities are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators are built when a schema is first used: a stage imports many that it never needs.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def canonical_json(self) -> str:
         """Returns JSON with sorted keys and no white space: equal values give equal bytes."""

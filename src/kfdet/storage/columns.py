@@ -14,19 +14,24 @@ def to_numpy(column: Any) -> Any:
     Args:
         column: A pyarrow ChunkedArray.
     """
-    truth = pa.types.is_boolean(column.type)
-    # Truth values are single bits in Arrow, and bytes in numpy.
-    numbers = column.cast(pa.uint8()) if truth else column
-    dtype = np.dtype(numbers.type.to_pandas_dtype())
-    parts = [
-        np.frombuffer(
-            chunk.buffers()[1], dtype, count=len(chunk), offset=chunk.offset * dtype.itemsize
-        )
-        for chunk in numbers.chunks
-        if len(chunk)
-    ]
-    answer = np.concatenate(parts) if parts else np.zeros(0, dtype)
-    return answer.astype(np.bool_) if truth else answer
+    read = _bits if pa.types.is_boolean(column.type) else _numbers
+    parts = [read(chunk) for chunk in column.chunks if len(chunk)]
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
+
+def _numbers(chunk: Any) -> Any:
+    dtype = np.dtype(chunk.type.to_pandas_dtype())
+    return np.frombuffer(
+        chunk.buffers()[1], dtype, count=len(chunk), offset=chunk.offset * dtype.itemsize
+    )
+
+
+def _bits(chunk: Any) -> Any:
+    """Returns truth values, which are single bits in Arrow; its own cast loads all its functions."""
+    whole = np.frombuffer(chunk.buffers()[1], np.uint8)
+    bits = np.unpackbits(whole, count=chunk.offset + len(chunk), bitorder="little")
+    return bits[chunk.offset :].astype(np.bool_)
 
 
 def to_arrow(values: Any, kind: Any) -> Any:

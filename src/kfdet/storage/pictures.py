@@ -7,10 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from kfdet.core.detection_record import parse_record
 from kfdet.errors import DataError
 from kfdet.storage.files import read_input
-from kfdet.storage.records import read_record_at
 
 
 def read_picture(file: Path | str, record: int) -> Image.Image:
@@ -23,6 +21,10 @@ def read_picture(file: Path | str, record: int) -> Image.Image:
     Raises:
         DataError: The shard can't be read, or the record or its image is damaged.
     """
+    # Records need protobuf, which merge loads for nothing where there is no picture to show.
+    from kfdet.core.detection_record import parse_record
+    from kfdet.storage.records import read_record_at
+
     where = f"{file} record {record}"
     encoded = parse_record(read_record_at(Path(file), record), where=where).encoded
     return _decoded(encoded, where=where)
