@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kfdet.errors import ArtifactError, DataError, UsageError
+from kfdet.errors import ArtifactError
 from kfdet.stages.predict import inference_as_raw_output, inference_with_plot, load
 from kfdet.storage.splits import read_split
 
@@ -92,19 +92,6 @@ def test_a_format_that_tensorflow_lacks_is_read_all_the_same(model, encoded):
     stream = io.BytesIO()
     Image.open(io.BytesIO(encoded)).save(stream, "WEBP")
     assert len(inference_as_raw_output(model, stream.getvalue())["detection_scores"])
-
-
-def test_what_is_no_image_is_named(model, tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("no image")
-    with pytest.raises(DataError, match=r"notes\.txt"):
-        inference_as_raw_output(model, path)
-    with pytest.raises(DataError, match=r"missing\.jpg"):
-        inference_as_raw_output(model, tmp_path / "missing.jpg")
-    with pytest.raises(UsageError, match="uint8"):
-        inference_as_raw_output(model, np.zeros((4, 4), np.float32))
-    with pytest.raises(UsageError, match="no image format"):
-        inference_with_plot(model, Image.new("RGB", (64, 64)), out=tmp_path / "found.what")
 
 
 def test_a_folder_that_is_no_export_is_named(tmp_path):

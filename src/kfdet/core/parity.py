@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kfdet.core.detected import Detected
+from kfdet.errors import ParityError
 from kfdet.schema.export import ParityProof
 from kfdet.schema.run_config import NmsConfig, ParityConfig
 
@@ -73,6 +74,26 @@ def compare(
             and tally.score_difference <= tolerance.score_tolerance
             and tally.box_difference_px <= tolerance.box_tolerance_px
         ),
+    )
+
+
+def refusal(proof: ParityProof, checkpoint: str) -> ParityError:
+    """Returns what to say of a checkpoint whose export is not proven."""
+    if not proof.detections and not proof.mismatches:
+        return ParityError(
+            f"neither the checkpoint nor the export finds anything on {proof.images} test images, "
+            "so nothing is proven",
+            where=checkpoint,
+            remedy="Raise export.parity.images, or train longer. Nothing was exported.",
+        )
+    return ParityError(
+        f"the reloaded export differs from the checkpoint: {proof.mismatches} of "
+        f"{proof.detections + proof.mismatches} detections have no counterpart, scores differ by up "
+        f"to {proof.max_score_difference:.3g}, boxes by up to {proof.max_box_difference_px:.3g} px",
+        where=checkpoint,
+        expected=f"at most {proof.score_tolerance:g} and {proof.box_tolerance_px:g} px",
+        remedy="Nothing was exported. A difference this side of the tolerances is a fault of the "
+        "exporter or of the device: export on the device that evaluated.",
     )
 
 

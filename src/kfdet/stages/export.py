@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from kfdet.errors import ArtifactError, ParityError
+from kfdet.core.parity import refusal
 from kfdet.progress import Progress
 from kfdet.report.export import export_page
 from kfdet.schema.dataset import Manifest
-from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest, ParityProof
+from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
 from kfdet.schema.run_config import ParityConfig
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import new_folder, write_text
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
-from kfdet.storage.exports import content_digest, describe_files, read_export
+from kfdet.storage.exports import content_digest, describe_files, exported_before
 from kfdet.storage.label_maps import LABEL_MAP_FILE, write_label_map
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import read_split
@@ -75,7 +75,7 @@ def run(
     data = read_document(Manifest, manifest)
     check_checkpoint(checkpoint, digest=checkpoint_digest)
     folder = Path(export_root) / checkpoint_digest[:16]
-    exported = _exported_before(folder, resolved, parity)
+    exported = exported_before(folder, experiment_digest=resolved.fingerprint(), parity=parity)
     if exported is not None:
         progress.note(f"exported already: {folder}")
     else:
@@ -93,25 +93,6 @@ def run(
         max_score_difference=exported.parity.max_score_difference,
         max_box_difference_px=exported.parity.max_box_difference_px,
     )
-
-
-def _exported_before(
-    folder: Path, resolved: ResolvedExperiment, parity: ParityConfig
-) -> ExportManifest | None:
-    """Returns the export that is there already, if it is whole and was proven at least as well."""
-    try:
-        exported = read_export(folder)
-    except ArtifactError:
-        return None
-    proof = exported.parity
-    as_good = (
-        proof.passed
-        and proof.images >= parity.images
-        and proof.score_tolerance <= parity.score_tolerance
-        and proof.box_tolerance_px <= parity.box_tolerance_px
-    )
-    same = exported.experiment_digest == resolved.fingerprint()
-    return exported if as_good and same else None
 
 
 def _export(
@@ -146,7 +127,7 @@ def _export(
         if not proof.passed:
             write_text(report, export_page(None, proof, folder=str(folder)))
             progress.report(str(report))
-            raise _refusal(proof, checkpoint)
+            raise refusal(proof, checkpoint)
         write_label_map(work / LABEL_MAP_FILE, resolved.label_map)
         files = describe_files(work)
         exported = ExportManifest(
@@ -166,22 +147,3 @@ def _export(
         )
         write_document(work / EXPORT_FILE, exported)
     return exported
-
-
-def _refusal(proof: ParityProof, checkpoint: str) -> ParityError:
-    if not proof.detections and not proof.mismatches:
-        return ParityError(
-            f"neither the checkpoint nor the export finds anything on {proof.images} test images, "
-            "so nothing is proven",
-            where=checkpoint,
-            remedy="Raise export.parity.images, or train longer. Nothing was exported.",
-        )
-    return ParityError(
-        f"the reloaded export differs from the checkpoint: {proof.mismatches} of "
-        f"{proof.detections + proof.mismatches} detections have no counterpart, scores differ by up "
-        f"to {proof.max_score_difference:.3g}, boxes by up to {proof.max_box_difference_px:.3g} px",
-        where=checkpoint,
-        expected=f"at most {proof.score_tolerance:g} and {proof.box_tolerance_px:g} px",
-        remedy="Nothing was exported. A difference this side of the tolerances is a fault of the "
-        "exporter or of the device: export on the device that evaluated.",
-    )

@@ -7,7 +7,6 @@ for path in images:
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,13 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from kfdet.core.detected import Detected
-from kfdet.errors import DataError, UsageError
 from kfdet.report.pictures import PictureBox, draw_boxes
 from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
-from kfdet.storage.atomic import write_bytes
 from kfdet.storage.documents import read_document
-
-_ORIENTATION = 0x0112
-ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
+from kfdet.storage.pictures import ImageSource, read_upright_image, write_image
 
 
 class RawOutput(TypedDict):
@@ -112,7 +107,7 @@ def inference_with_plot(
     ]
     drawn = draw_boxes(picture, boxes)
     if out is not None:
-        _write(drawn, Path(out))
+        write_image(drawn, Path(out))
     return drawn
 
 
@@ -141,47 +136,8 @@ def inference_as_raw_output(
 def _infer(
     predictor: Predictor, image: ImageSource, *, score_threshold: float
 ) -> tuple[Image.Image, Detected, list[str]]:
-    picture = _open(image, decode=predictor.decode)
+    picture = read_upright_image(image, decode=predictor.decode)
     found = predictor.detect(np.asarray(picture, dtype=np.uint8)).above(score_threshold)
     label_map = predictor.export.label_map
     names = [label_map.name_of(class_id) or str(class_id) for class_id in found.class_ids.tolist()]
     return picture, found, names
-
-
-def _open(image: ImageSource, *, decode: Callable[[bytes], NDArray[np.uint8]]) -> Image.Image:
-    """Returns an RGB image, upright as its EXIF data say."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UsageError(
-                f"the image is {image.dtype}{list(image.shape)}", expected="uint8[height, width, 3]"
-            )
-        return Image.fromarray(image)
-    if isinstance(image, Image.Image):
-        return ImageOps.exif_transpose(image).convert("RGB")
-    where = "the image" if isinstance(image, bytes) else str(image)
-    try:
-        encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
-        with Image.open(io.BytesIO(encoded)) as opened:
-            try:
-                picture = Image.fromarray(decode(encoded))
-                picture.getexif()[_ORIENTATION] = opened.getexif().get(_ORIENTATION, 1)
-            except ValueError:
-                # A format that TensorFlow does not know.
-                return ImageOps.exif_transpose(opened).convert("RGB")
-        return ImageOps.exif_transpose(picture)
-    except (OSError, UnidentifiedImageError, ValueError) as failure:
-        raise DataError(
-            f"can't be read as an image: {failure}", where=where, expected="JPEG, PNG or BMP"
-        ) from failure
-
-
-def _write(picture: Image.Image, path: Path) -> None:
-    known = Image.registered_extensions()
-    form = known.get(path.suffix.lower())
-    if form is None:
-        raise UsageError(
-            f'"{path.suffix}" is no image format', where=str(path), expected=".png or .jpg"
-        )
-    buffer = io.BytesIO()
-    picture.save(buffer, format=form)
-    write_bytes(path, buffer.getvalue())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from kfdet.errors import ArtifactError
 from kfdet.schema.export import EXPORT_FILE, ExportManifest, FileDigest
+from kfdet.schema.run_config import ParityConfig
+from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
 from kfdet.storage.files import digest_of_digests, file_sha256
 
@@ -56,3 +58,21 @@ def read_export(folder: Path | str) -> ExportManifest:
                 remedy="It was changed: export again.",
             )
     return manifest
+
+
+def exported_before(
+    folder: Path | str, *, experiment_digest: str, parity: ParityConfig
+) -> ExportManifest | None:
+    """Returns the export that is there already, if it is whole and was proven at least as well."""
+    try:
+        exported = read_export(local_folder(folder))
+    except ArtifactError:
+        return None
+    proof = exported.parity
+    as_good = (
+        proof.passed
+        and proof.images >= parity.images
+        and proof.score_tolerance <= parity.score_tolerance
+        and proof.box_tolerance_px <= parity.box_tolerance_px
+    )
+    return exported if as_good and exported.experiment_digest == experiment_digest else None

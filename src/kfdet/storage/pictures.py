@@ -1,14 +1,21 @@
-"""Reading single images, out of TFRecord shards or from files."""
+"""Reading single images, in all the forms that they come in, and writing them."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kfdet.errors import DataError
+from kfdet.errors import DataError, UsageError
+from kfdet.storage.atomic import write_bytes
 from kfdet.storage.files import read_input
+
+_ORIENTATION = 0x0112
+ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 def read_picture(file: Path | str, record: int) -> Image.Image:
@@ -37,6 +44,62 @@ def read_image_file(path: Path | str) -> Image.Image:
         DataError: The file can't be read, or is no image.
     """
     return _decoded(read_input(path), where=str(path))
+
+
+def read_upright_image(
+    image: ImageSource, *, decode: Callable[[bytes], NDArray[np.uint8]]
+) -> Image.Image:
+    """Returns an RGB image, upright as its EXIF data say.
+
+    Args:
+        image: A path, an encoded file, a Pillow image or uint8[H, W, 3] RGB pixels.
+        decode: An encoded file to such pixels; a ValueError says that it does not know the format,
+            and Pillow is asked instead.
+
+    Raises:
+        DataError: It can't be read.
+        UsageError: The array has another type or shape.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(
+                f"the image is {image.dtype}{list(image.shape)}", expected="uint8[height, width, 3]"
+            )
+        return Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return ImageOps.exif_transpose(image).convert("RGB")
+    where = "the image" if isinstance(image, bytes) else str(image)
+    try:
+        encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
+        with Image.open(io.BytesIO(encoded)) as opened:
+            try:
+                picture = Image.fromarray(decode(encoded))
+                picture.getexif()[_ORIENTATION] = opened.getexif().get(_ORIENTATION, 1)
+            except ValueError:
+                # A format that TensorFlow does not know.
+                return ImageOps.exif_transpose(opened).convert("RGB")
+        return ImageOps.exif_transpose(picture)
+    except (OSError, UnidentifiedImageError, ValueError) as failure:
+        raise DataError(
+            f"can't be read as an image: {failure}", where=where, expected="JPEG, PNG or BMP"
+        ) from failure
+
+
+def write_image(picture: Image.Image, path: Path) -> None:
+    """Writes an image whole; the suffix says the format.
+
+    Raises:
+        UsageError: No image format has that suffix.
+    """
+    known = Image.registered_extensions()
+    form = known.get(path.suffix.lower())
+    if form is None:
+        raise UsageError(
+            f'"{path.suffix}" is no image format', where=str(path), expected=".png or .jpg"
+        )
+    buffer = io.BytesIO()
+    picture.save(buffer, format=form)
+    write_bytes(path, buffer.getvalue())
 
 
 def _decoded(encoded: bytes, *, where: str) -> Image.Image:
