@@ -24,7 +24,7 @@ os.environ["COLUMNS"] = "100"
 
 REMEDY = "make generate"
 STAGES = (
-    "fingerprint", "examine", "validate", "warmstart", "render", "train", "select", "evaluate", "merge",
+    "fingerprint", "examine", "validate", "warmstart", "render", "check", "train", "select", "evaluate", "merge",
     "gate", "export", "publish",
 )  # fmt: skip
 

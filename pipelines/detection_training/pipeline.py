@@ -6,6 +6,7 @@ from typing import List, Literal
 from kfp import dsl
 from kfp.dsl.graph_component import GraphComponent
 
+from components.check.component import check
 from components.evaluate.component import evaluate
 from components.examine.component import examine
 from components.export.component import export
@@ -21,9 +22,7 @@ from components.warmstart.component import warmstart
 from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig
 from pipelines.detection_training.placement import place
 
-_DESCRIPTION = (
-    "Examine, validate, render, train, select, evaluate, merge, gate; if pass: export, publish."
-)
+_DESCRIPTION = "Examine, validate, render, check, train, select, evaluate, merge, gate; if pass: export, publish."
 
 
 def detection_training(
@@ -64,6 +63,7 @@ def detection_training(
         detector: str,
         training: str,
         policy: str,
+        feasibility: str,
         parity: str,
         model_root: str,
         registry: str,
@@ -120,13 +120,24 @@ def detection_training(
             )
         )
 
+        checked = light(
+            check(
+                dataset=dataset,
+                policy=policy,
+                feasibility=feasibility,
+                experiment=rendered.outputs["experiment"],
+                manifest=validated.outputs["manifest"],
+            )
+        )
+
+        # A gate that can't be reached ends the pipeline in `check`: nothing is trained for it.
         trained = on_trainers(
             train(
                 model_root=model_root,
                 experiment=rendered.outputs["experiment"],
                 manifest=validated.outputs["manifest"],
             )
-        )
+        ).after(checked)
 
         selected = inference(
             select(

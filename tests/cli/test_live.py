@@ -179,7 +179,7 @@ def test_the_final_table_has_status_result_and_report_of_every_stage() -> None:
     console = Console(file=io.StringIO(), width=160)
     console.print(final_table(run_record(failed="train")))
     lines = written(console)
-    assert f"train ✗ failed 4.5 s train key figure {HOSTILE}" in lines
+    assert f"train ✗ failed 6.0 s train key figure {HOSTILE}" in lines
     assert f"validate ✓ done 1.5 s validate key figure {HOSTILE} reports/validate.html" in lines
     assert "select – skipped" in lines
     assert "all 1 min 36 s" in lines

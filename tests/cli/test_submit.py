@@ -18,6 +18,7 @@ STAGES = (
     "examine",
     "validate",
     "render",
+    "check",
     "train",
     "select",
     "evaluate",
@@ -52,7 +53,7 @@ def ended(states, state="SUCCEEDED"):
 
 
 def all_done(*, gate_passes=True):
-    names = STAGES if gate_passes else STAGES[:8]
+    names = STAGES if gate_passes else STAGES[:9]
     return dict.fromkeys(names, "SUCCEEDED") | {"evaluate": ["SUCCEEDED", "SUCCEEDED"]}
 
 

@@ -46,7 +46,7 @@ def test_a_threshold_that_is_not_met_ends_in_fail_with_a_report_and_no_export(fo
     record, done = run(folder, "strict.yaml")
     assert record.verdict == "fail"
     assert statuses(record) == {
-        **dict.fromkeys((*EVALUATED, "gate"), "done"),
+        **dict.fromkeys((*EVALUATED, "check", "gate"), "done"),
         "export": "skipped",
         "publish": "skipped",
     }
@@ -71,7 +71,8 @@ def test_an_equal_run_is_taken_from_the_cache_and_a_lower_threshold_passes(folde
     record, _ = run(folder, "lenient.yaml")
     assert statuses(record) == {
         **dict.fromkeys(EVALUATED, "cached"),
-        **dict.fromkeys(("gate", "export", "publish"), "done"),
+        # Its rules are others.
+        **dict.fromkeys(("check", "gate", "export", "publish"), "done"),
     }
     assert record.verdict == "pass"
     assert record.published_version == 1
@@ -137,6 +138,20 @@ def test_runs_are_compared_side_by_side(folder):
     done = kfdet("compare", "out", "other", "--html", "compare.html", folder=folder)
     assert "ap50" in done.stdout
     assert (folder / "compare.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_gate_out_of_reach_stops_the_run_before_a_step_of_training(folder):
+    beyond = ("lenient.yaml", "--set", "gate.rules.0={metric: ar_1, at_least: 0.99}")
+    record, done = run(folder, *beyond, check=False)
+    assert done.returncode == 11
+    assert "can't exceed" in done.stderr
+    assert "Ask for ar_100 instead" in done.stderr
+    assert statuses(record)["check"] == "failed"
+    assert statuses(record)["train"] == "skipped"
+    assert (folder / "out" / "reports" / "check.html").is_file()
+    record, _ = run(folder, *beyond, "--set", "feasibility.unreachable_gate=warn")
+    assert statuses(record)["check"] == "done"
+    assert record.verdict == "fail"
 
 
 def test_a_corrupt_record_stops_the_run_before_a_step_of_training(folder):

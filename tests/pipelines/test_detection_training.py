@@ -96,6 +96,12 @@ def test_render_waits_for_the_verdict_on_all_groups(spec):
     assert "validate" in root["render"].dependent_tasks
 
 
+def test_nothing_is_trained_before_the_gate_is_found_to_be_in_reach(spec):
+    root = spec.root.dag.tasks
+    assert "check" in root["train"].dependent_tasks
+    assert {"render", "validate"} <= set(root["check"].dependent_tasks)
+
+
 def test_every_task_states_its_resources(documents):
     for name, executor in documents[0]["deploymentSpec"]["executors"].items():
         resources = executor["container"]["resources"]

@@ -30,9 +30,9 @@ def test_every_stage_has_its_state_and_a_link_where_it_has_a_report() -> None:
     root = parse_xml(run_dag(record.stages, tasks={"evaluate": 2}, registry="unchanged"))
     groups = [e for e in root.iter() if e.get("class") in ("done", "failed", "skipped")]
     states = [group.get("class") for group in groups]
-    assert states == ["done"] * 4 + ["failed"] + ["skipped"] * 5
+    assert states == ["done"] * 5 + ["failed"] + ["skipped"] * 5
     hrefs = [e.get("href") for e in root.iter() if e.get("href")]
-    assert hrefs == [f"reports/{stage}.html" for stage in STAGES[:4]]
+    assert hrefs == [f"reports/{stage}.html" for stage in STAGES[:5]]
 
 
 def test_a_long_key_figure_is_cut_in_the_box_and_whole_in_its_title() -> None:

@@ -21,7 +21,8 @@ cache, and nothing is published twice.
 """
 _EPILOG = """\
 exit codes: 0 done, 1 unexpected, 2 wrong usage, 10 bad data, 11 bad configuration,
-20 gate says fail and 21 insufficient evidence (with --exit-code), 130 interrupted
+20 gate says fail, 21 insufficient evidence, 22 gate out of reach (with --exit-code),
+130 interrupted
 """
 
 
@@ -269,6 +270,21 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
 
     render = stage("render", "render the configuration into an experiment", config=True)
     inputs(render, manifest=manifest, statistics="statistics.json from validate")
+
+    check = _verb(
+        verbs,
+        "check",
+        "say before any training whether data and configuration can reach the gate",
+        handler="kfdet.cli.check:check",
+        config=True,
+        out="out/check",
+    )
+    check.add_argument(
+        "--no-timing", action="store_true", help="measure no training steps: seconds, no TensorFlow"
+    )
+    check.add_argument(
+        "--exit-code", action="store_true", help="end with 22 when the gate can't be reached"
+    )
 
     train = stage("train", "train, or resume training")
     inputs(train, experiment=experiment, manifest=manifest)

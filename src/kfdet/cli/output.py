@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+FEASIBILITY_EXIT_CODES = {"can_pass": 0, "at_risk": 0, "cannot_pass": 22}
 VERDICT_EXIT_CODES = {"pass": 0, "fail": 20, "insufficient_evidence": 21}
 
 

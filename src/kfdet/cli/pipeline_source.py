@@ -89,6 +89,7 @@ def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) 
         "detector": config.detector.canonical_json(),
         "training": config.training.canonical_json(),
         "policy": config.gate.canonical_json(),
+        "feasibility": config.feasibility.canonical_json(),
         "parity": config.export.parity.canonical_json(),
         "model_root": model_root,
         "registry": registry.uri if "://" in registry.uri else str(Path(registry.uri).absolute()),

@@ -105,6 +105,10 @@ _KEY_FIGURES: dict[str, Callable[[StageProgress], str]] = {
     "examine": lambda s: f"{_count(s, 'images')} images in {_count(s, 'shards')} shards",
     "validate": _validate_figure,
     "render": lambda s: f"{_count(s, 'steps')} steps of {_count(s, 'batch_size')} images",
+    "check": lambda s: (
+        f"{str(s.outputs.get('feasibility_verdict', '')).replace('_', ' ')}, "
+        f"ap at most {_fraction(s, 'ap_ceiling')}"
+    ),
     "train": lambda s: (
         f"step {_count(s, 'step')}, loss {_fraction(s, 'loss')}, "
         f"{s.scalar('steps_per_s') or 0:.1f} steps/s"

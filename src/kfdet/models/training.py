@@ -87,7 +87,7 @@ def train(
     seed = (settings.seed + start) % 2**31
     tf_keras.utils.set_random_seed(seed)
     set_precision(settings.precision)
-    trainer = _build(experiment, files=files, seed=seed, device=device)
+    trainer = build_trainer(experiment, files=files, seed=seed, device=device)
     _load(trainer, experiment, store=store, start=start)
     loop = _Loop(
         experiment=experiment,
@@ -143,9 +143,20 @@ class _Trainer(base_trainer.Trainer):  # type: ignore[misc]
         self.broken_at.assign(tf.where(is_first, self.global_step, self.broken_at))
 
 
-def _build(
+def build_trainer(
     experiment: ResolvedExperiment, *, files: Sequence[TrainingFile], seed: int, device: Device
-) -> _Trainer:
+) -> Any:
+    """Builds model, optimizer and input of an experiment.
+
+    Args:
+        experiment: What to train.
+        files: Shards of the training split.
+        seed: Of the input's order.
+        device: Where the model lies.
+
+    Raises:
+        ConfigError: The batch can't be shared evenly by the GPUs.
+    """
     batch_size = experiment.training.batch_size
     if batch_size % device.count:
         raise ConfigError(

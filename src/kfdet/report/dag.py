@@ -14,6 +14,7 @@ _DOES: Mapping[str, tuple[str, str]] = {
     "examine": ("reads every record, decodes", "every image, in groups"),
     "validate": ("names every fault and its", "place; splits side by side"),
     "render": ("the whole experiment, and", "what can't be learnt with it"),
+    "check": ("can the gate be reached?", "ceilings, anchors, power"),
     "train": ("resumes where it stopped;", "keeps every checkpoint"),
     "select": ("measures every checkpoint", "on val, chooses the best"),
     "evaluate": ("detections on the test set,", "one task a shard"),

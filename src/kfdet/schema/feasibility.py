@@ -220,6 +220,30 @@ class RuleFeasibility(Schema):
     more_images: int | None = None
 
 
+class Measurement(Document):
+    """What a few training steps and a few images of inference took.
+
+    Attributes:
+        startup_time_s: From the start of the process to the end of the first step.
+        measured_steps: Steps behind `step_time_s`, the first ones left out.
+        image_time_s: Of inference, for one image; with weights that know nothing, so that there
+            is little to suppress.
+        memory_bytes: Largest resident memory of the process while it trained.
+        device_memory_bytes: Largest memory on the accelerator; null without one.
+        checkpoint_bytes: Of the weights and of what the optimizer keeps.
+    """
+
+    device: str
+    parameters: Count
+    startup_time_s: NonNegative
+    measured_steps: Count
+    step_time_s: NonNegative
+    image_time_s: NonNegative
+    memory_bytes: Count
+    device_memory_bytes: Count | None
+    checkpoint_bytes: Count
+
+
 class Estimates(Schema):
     """What the run will take on the machine that was measured.
 

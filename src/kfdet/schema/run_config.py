@@ -360,6 +360,15 @@ class GatePolicy(Schema):
         return self.confidence is not None and not all(rule.point_estimate for rule in self.rules)
 
 
+class FeasibilityConfig(Schema):
+    """The check before training: whether data and configuration can reach the gate."""
+
+    unreachable_gate: Literal["stop", "warn"] = Field(
+        default="stop",
+        description="what a gate that no detector can reach does to a run, before it trains",
+    )
+
+
 class ParityConfig(Schema):
     """How closely the export must answer like the checkpoint."""
 
@@ -610,6 +619,7 @@ class RunConfig(Document):
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GatePolicy
+    feasibility: FeasibilityConfig = FeasibilityConfig()
     export: ExportConfig = ExportConfig()
     registry: RegistryConfig = RegistryConfig()
     images: ImagesConfig = ImagesConfig()

@@ -11,7 +11,7 @@ from kfdet.schema.run_config import RunConfig
 
 RUN_FILE = "run.json"
 STAGES = (
-    "examine", "validate", "render", "train", "select", "evaluate", "merge", "gate", "export",
+    "examine", "validate", "render", "check", "train", "select", "evaluate", "merge", "gate", "export",
     "publish",
 )  # fmt: skip
 StageStatus = Literal["done", "cached", "failed", "skipped"]

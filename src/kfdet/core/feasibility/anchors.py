@@ -81,7 +81,7 @@ def best_overlaps(boxes_yxyx: Float32, detector: DetectorConfig) -> Float64:
     return answer
 
 
-def fit(objects: SplitObjects, detector: DetectorConfig, *, budget: float = 1e9) -> BoxFit:
+def fit(objects: SplitObjects, detector: DetectorConfig, *, budget: float = 2e8) -> BoxFit:
     """Holds training boxes against anchors.
 
     Args:

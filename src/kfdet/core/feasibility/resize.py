@@ -14,7 +14,7 @@ from kfdet.schema.run_config import DetectorConfig
 
 TINY_SIDE_PX = 4.0
 _SIDE_EDGES = np.concatenate([[0.0], 2.0 ** np.arange(0, 11.01, 0.25)])
-_RATIO_EDGES = np.concatenate([[0.0], 2.0 ** np.arange(-3, 3.01, 0.25), [64.0]])
+_RATIO_EDGES = np.concatenate([[0.0], 2.0 ** np.arange(-3, 3.01, 0.125), [64.0]])
 # Shares of a pixel are no enlargement.
 _SAME_SIZE = 0.01
 

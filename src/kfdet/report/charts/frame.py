@@ -111,6 +111,20 @@ def x_axis(x: Scale, *, label: str) -> list[Html]:
     return parts
 
 
+def vertical_marks(marks: Sequence[tuple[float, str]], x: Scale) -> list[Html]:
+    """Returns upright lines at values of x, each with its word above the plot."""
+    parts = []
+    for value, word in marks:
+        if not x.low <= value <= x.high:
+            continue
+        at = x(value)
+        after = at + text_px(word) + 6 < x.end_px
+        parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=FLOOR, class_="mark"))
+        place, anchor = (at + 5, "start") if after else (at - 5, "end")
+        parts.append(tag("text", word, x=place, y=TOP - 4, text_anchor=anchor))
+    return parts
+
+
 def readout(words: Sequence[str], *, start: float, end: float, marks: Sequence[Html] = ()) -> Html:
     """Returns an invisible strip from start to end that shows words and marks under the pointer."""
     line = "   ".join(words)

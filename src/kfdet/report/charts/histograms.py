@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from kfdet.report.charts.frame import (
     line_legend,
     nothing,
     readout,
+    vertical_marks,
     x_axis,
     y_axis,
 )
@@ -38,6 +39,7 @@ def histogram_chart(
     x_label: str,
     share: bool = True,
     log_x: bool = False,
+    vertical: Sequence[tuple[float, str]] = (),
 ) -> Html:
     """Returns histograms over one another as outlines.
 
@@ -47,6 +49,7 @@ def histogram_chart(
         x_label: Unit or name of the values.
         share: Show each bin's share of its histogram instead of its count.
         log_x: Logarithmic x; edges at or below zero are moved to half of the first one above.
+        vertical: Values of x that get an upright line, each with its word above the plot.
     """
     steps = [_Steps.of(name, h, share=share, log=log_x) for name, h in histograms.items()]
     filled = [one for one in steps if sum(one.counts)]
@@ -69,6 +72,7 @@ def histogram_chart(
         *y_axis(y, left=left, label="share" if share else "count"),
         *x_axis(x, label=x_label),
         *outlines,
+        *vertical_marks(vertical, x),
         *_bins(filled, x, share=share),
     )
     legend = line_legend(list(histograms)) if len(histograms) > 1 else None

@@ -21,7 +21,7 @@ from kfdet.report.charts.frame import (
     nothing,
     readout,
     refuse_infinite,
-    text_px,
+    vertical_marks,
     x_axis,
     y_axis,
 )
@@ -101,7 +101,7 @@ def line_chart(
         HEIGHT,
         *y_axis(y, left=left, label=y_label),
         *x_axis(x, label=x_label),
-        *_marks(vertical, x),
+        *vertical_marks(vertical, x),
         _clipped([_line(one, i, x, y, markers=markers) for i, one in enumerate(shown)], left=left),
         *_stops(shown, x, y, x_label=x_label),
     )
@@ -188,16 +188,3 @@ def _stops(series: Sequence[Series], x: Scale, y: Scale, *, x_label: str) -> lis
         ]
         stops.append(readout(words, start=start, end=end, marks=[line, *dots]))
     return stops
-
-
-def _marks(marks: Sequence[tuple[float, str]], x: Scale) -> list[Html]:
-    parts = []
-    for value, word in marks:
-        if not x.low <= value <= x.high:
-            continue
-        at = x(value)
-        after = at + text_px(word) + 6 < x.end_px
-        parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=FLOOR, class_="mark"))
-        place, anchor = (at + 5, "start") if after else (at - 5, "end")
-        parts.append(tag("text", word, x=place, y=TOP - 4, text_anchor=anchor))
-    return parts
