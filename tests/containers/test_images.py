@@ -1,6 +1,7 @@
 """What an image promises, asked of the image itself."""
 
 import json
+import re
 import subprocess
 import tomllib
 
@@ -84,6 +85,21 @@ def test_there_is_no_compiler_and_nothing_of_the_build(held, image):
         "find / -xdev -name 'uv*' -path '*bin*' -o -name install-environment.sh 2>/dev/null; true"
     )
     assert held(image, "sh", "-c", program) == ""
+
+
+def test_there_is_no_secret_and_nothing_that_leads_to_one(engine, image):
+    variables = {entry.split("=")[0] for entry in configuration(engine, image)["Env"]}
+    allowed = {
+        "PATH", "LANG", "HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "USER",
+        "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "PYTHONUNBUFFERED",
+    }  # fmt: skip
+    assert variables <= allowed
+    history = engine.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
+    assert not re.search(r"token|password|secret|://[^/\s]*@|index-url", history, re.I)
+    names = (".netrc", ".pypirc", "pip.conf", ".git", ".env", "id_rsa", "credentials.json")
+    search = " -o ".join(f"-name {name}" for name in names)
+    as_root = ("run", "--rm", "--network", "none", "--user", "0", image, "sh", "-c")
+    assert engine.docker(*as_root, f"find / -xdev {search}") == ""
 
 
 def test_the_dependencies_are_those_of_the_lock_file(held, image):
