@@ -18,7 +18,7 @@ def render(
     metrics: Output[Metrics],
     report: Output[HTML],
 ) -> NamedTuple("Outputs", [("experiment_digest", str)]):
-    """Renders and checks the experiment against the experiment factory and the data.
+    """Renders and checks the experiment against the experiment factory.
 
     Args:
         detector: The section `detector` of the run configuration, as JSON.

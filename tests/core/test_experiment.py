@@ -10,21 +10,16 @@ from kfdet.core.experiment import (
     anchor_shapes_px,
     learning_rate,
     leaves,
-    lint,
     merged,
     resolve,
 )
 from kfdet.errors import ConfigError
 from kfdet.schema.dataset import (
     ClassLabel,
-    Histogram,
-    ImageSize,
     LabelMap,
     Manifest,
     ShardFile,
     SplitManifest,
-    SplitStatistics,
-    Statistics,
 )
 from kfdet.schema.run_config import DetectorConfig, TrainingConfig
 
@@ -149,60 +144,3 @@ def test_merging_with_itself_or_nothing_changes_nothing(settings):
     assert merged(settings, settings) == settings
     assert merged(settings, {}) == settings
     assert merged({}, settings) == settings
-
-
-def histogram(edges, counts):
-    return Histogram(edges=tuple(edges), counts=tuple(counts))
-
-
-def statistics(*, side_px=(32.0, 64.0), objects=(0, 5), size=(128, 128), images=100):
-    split = SplitStatistics(
-        images=images,
-        images_without_boxes=0,
-        boxes=300,
-        crowd_boxes=0,
-        classes=(),
-        image_sizes=(ImageSize(width_px=size[0], height_px=size[1], images=images),),
-        formats={"jpeg": images},
-        box_side_px=histogram(side_px, [300]),
-        box_aspect_ratio=histogram([0.9, 1.1], [300]),
-        boxes_per_image=histogram(objects, [images]),
-        brightness=histogram([0, 255], [images]),
-    )
-    return Statistics(train=split, val=split, test=split)
-
-
-def codes(detector=DETECTOR, training=TRAINING, **data):
-    return {finding.code for finding in lint(detector, training, statistics(**data))}
-
-
-def test_settings_that_suit_the_data_raise_no_doubt():
-    assert codes() == set()
-
-
-def test_more_objects_than_training_keeps_are_named():
-    few = DETECTOR.model_copy(update={"max_instances": 20})
-    assert "too-many-objects" in codes(few, objects=(30, 40))
-
-
-def test_objects_that_the_resize_makes_tiny_are_named():
-    assert "small-objects" in codes(side_px=(20.0, 24.0), size=(1280, 1280))
-
-
-def test_boxes_beyond_every_anchor_are_named_with_the_remedy_for_their_size():
-    (small,) = lint(DETECTOR, TRAINING, statistics(side_px=(8.0, 10.0)))
-    assert small.code == "anchors-miss-boxes"
-    assert "Lower detector.anchors.size" in small.remedy
-    flat = DETECTOR.model_copy(update={"min_level": 3, "max_level": 3})
-    (large,) = lint(flat, TRAINING, statistics(side_px=(110.0, 120.0)))
-    assert "Raise detector.anchors.size" in large.remedy
-
-
-def test_wasted_input_is_named():
-    assert "padding" in codes(size=(256, 128), side_px=(64.0, 128.0))
-    stretched = DETECTOR.model_copy(update={"keep_aspect_ratio": False})
-    assert "padding" not in codes(stretched, size=(256, 128), side_px=(64.0, 128.0))
-
-
-def test_a_training_that_does_not_see_every_image_is_named():
-    assert "less-than-an-epoch" in codes(images=10_000)

@@ -1,4 +1,4 @@
-"""From the run configuration to a Model Garden experiment, and what is doubtful about the two.
+"""From the run configuration to a Model Garden experiment.
 
 Source of the keys: official/vision/configs/retinanet.py and official/core/config_definitions.py.
 """
@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kfdet.core.preprocessing import padding_share, resize_scale
 from kfdet.errors import ConfigError
-from kfdet.schema.dataset import Finding, Manifest, SplitStatistics, Statistics
+from kfdet.schema.dataset import Manifest
 from kfdet.schema.run_config import DetectorConfig, TrainingConfig
 from kfdet.schema.training import ResolvedExperiment
 
@@ -91,10 +90,6 @@ _LONGEST_MEMORY = 0.99
 # A training is as long as this many memories of the batch norm.
 _MEMORIES = 10
 _SHUFFLE_BYTES = 256 * 2**20
-_MIN_SIDE_PX = 4.0
-_MATCH_IOU = 0.5
-_DOUBTFUL_SHARE = 0.02
-_DOUBTFUL_PADDING = 0.3
 
 
 def resolve(
@@ -167,33 +162,6 @@ def anchor_shapes_px(detector: DetectorConfig) -> NDArray[np.float64]:
             side = anchors.size * 2**level * 2 ** (scale / anchors.num_scales)
             shapes += [(side * ratio**0.5, side * ratio**-0.5) for ratio in anchors.aspect_ratios]
     return np.array(shapes, dtype=np.float64)
-
-
-def lint(
-    detector: DetectorConfig, training: TrainingConfig, statistics: Statistics
-) -> tuple[Finding, ...]:
-    """Finds settings that don't suit the data, before any training.
-
-    Args:
-        detector: The model.
-        training: The optimisation.
-        statistics: Of the validated data. Box sizes and image sizes are known apart from one
-            another, so a mean scale stands for that of every image.
-
-    Returns:
-        Warnings and hints; `file` names the setting.
-    """
-    train = statistics.train
-    if not train.images:
-        return ()
-    found = [
-        *_too_many_objects(detector, statistics),
-        *_small_objects(detector, train),
-        *_unreached_boxes(detector, train),
-        *_padding(detector, train),
-        *_short_training(training, train),
-    ]
-    return tuple(found)
 
 
 def _params(
@@ -363,175 +331,3 @@ def _refuse_overrides(overrides: Mapping[str, Any]) -> None:
 
 def _is_below(path: str, key: str) -> bool:
     return path == key or path.startswith(f"{key}.")
-
-
-def _mean_scale(detector: DetectorConfig, split: SplitStatistics) -> float:
-    """Returns the mean factor from image pixels to input pixels, weighted by images."""
-    total, weight = 0.0, 0
-    for size in split.image_sizes:
-        if size.height_px and size.width_px:
-            y, x = resize_scale(
-                height_px=size.height_px,
-                width_px=size.width_px,
-                input_size=detector.input_size,
-                keep_aspect_ratio=detector.keep_aspect_ratio,
-            )
-            total += math.sqrt(y * x) * size.images
-            weight += size.images
-    return total / weight if weight else 1.0
-
-
-def _too_many_objects(detector: DetectorConfig, statistics: Statistics) -> Iterator[Finding]:
-    limits = (
-        ("max_instances", detector.max_instances, "train", statistics.train, "are not trained on"),
-        ("nms.max_detections", detector.nms.max_detections, "val", statistics.val, "can't be found"),
-        ("nms.max_detections", detector.nms.max_detections, "test", statistics.test, "can't be found"),
-    )  # fmt: skip
-    for key, limit, name, split, effect in limits:
-        edges = np.array(split.boxes_per_image.edges)
-        counts = np.array(split.boxes_per_image.counts)
-        crowded = int(counts[edges[:-1] > limit].sum())
-        if crowded:
-            most = math.ceil(float(edges[1:][counts > 0].max()))
-            yield Finding(
-                code="too-many-objects",
-                severity="warning",
-                split="train" if name == "train" else "val" if name == "val" else "test",
-                file=f"detector.{key}",
-                seen=f"{crowded} {name} images have more than {limit} boxes; those beyond {effect}",
-                expected="room for the fullest image",
-                remedy=f"Set detector.{key} to {most} or more.",
-            )
-
-
-def _small_objects(detector: DetectorConfig, train: SplitStatistics) -> Iterator[Finding]:
-    scale = _mean_scale(detector, train)
-    edges = np.array(train.box_side_px.edges) * scale
-    counts = np.array(train.box_side_px.counts)
-    share = _share_below(edges, counts, _MIN_SIDE_PX)
-    if share > _DOUBTFUL_SHARE:
-        wanted = _MIN_SIDE_PX / max(float(edges[:-1][counts > 0].min()), 1e-6)
-        yield Finding(
-            code="small-objects",
-            severity="warning",
-            split="train",
-            file="detector.input_size",
-            seen=f"{share:.0%} of the boxes are smaller than {_MIN_SIDE_PX:g} px after the resize",
-            expected=f"at most {_DOUBTFUL_SHARE:.0%}",
-            remedy=(
-                f"Raise detector.input_size, by up to {wanted:.1f} times for the smallest, "
-                "or cut the images into tiles."
-            ),
-        )
-
-
-def _unreached_boxes(detector: DetectorConfig, train: SplitStatistics) -> Iterator[Finding]:
-    """Boxes whose shape no anchor matches, as if sizes and aspect ratios were independent."""
-    scale = _mean_scale(detector, train)
-    anchors = anchor_shapes_px(detector)
-    sides, side_weights = _centres(
-        np.array(train.box_side_px.edges) * scale, np.array(train.box_side_px.counts)
-    )
-    ratios, ratio_weights = _centres(
-        np.array(train.box_aspect_ratio.edges), np.array(train.box_aspect_ratio.counts)
-    )
-    if not len(sides) or not len(ratios):
-        return
-    widths = (sides[:, None] * np.sqrt(ratios)[None, :]).ravel()
-    heights = (sides[:, None] / np.sqrt(ratios)[None, :]).ravel()
-    weights = (side_weights[:, None] * ratio_weights[None, :]).ravel()
-    overlap = np.minimum(widths[:, None], anchors[:, 0]) * np.minimum(
-        heights[:, None], anchors[:, 1]
-    )
-    union = (widths * heights)[:, None] + anchors.prod(axis=1) - overlap
-    best = (overlap / union).max(axis=1)
-    share = float(weights[best < _MATCH_IOU].sum() / weights.sum())
-    if share > _DOUBTFUL_SHARE:
-        low, high = (
-            float(np.sqrt(anchors.prod(axis=1)).min()),
-            float(np.sqrt(anchors.prod(axis=1)).max()),
-        )
-        missed = np.sqrt(widths * heights)[best < _MATCH_IOU]
-        side = (
-            "smaller"
-            if np.median(missed) < low
-            else "larger"
-            if np.median(missed) > high
-            else "other"
-        )
-        remedies = {
-            "smaller": "Lower detector.anchors.size or detector.min_level, or raise detector.input_size.",
-            "larger": "Raise detector.anchors.size or detector.max_level.",
-            "other": "Add aspect ratios or scales to detector.anchors.",
-        }
-        yield Finding(
-            code="anchors-miss-boxes",
-            severity="warning",
-            split="train",
-            file="detector.anchors",
-            seen=(
-                f"about {share:.0%} of the boxes overlap no anchor by {_MATCH_IOU:g} or more, even "
-                f"centred on it; anchors reach from {low:.0f} to {high:.0f} px of the input"
-            ),
-            expected=f"at most {_DOUBTFUL_SHARE:.0%}",
-            remedy=remedies[side],
-        )
-
-
-def _padding(detector: DetectorConfig, train: SplitStatistics) -> Iterator[Finding]:
-    sizes = [size for size in train.image_sizes if size.height_px and size.width_px]
-    images = sum(size.images for size in sizes)
-    wasted = sum(
-        size.images
-        * padding_share(
-            height_px=size.height_px,
-            width_px=size.width_px,
-            input_size=detector.input_size,
-            keep_aspect_ratio=detector.keep_aspect_ratio,
-        )
-        for size in sizes
-    )
-    if images and wasted / images > _DOUBTFUL_PADDING:
-        yield Finding(
-            code="padding",
-            severity="info",
-            split="train",
-            file="detector.input_size",
-            seen=f"{wasted / images:.0%} of the model's input is padding",
-            expected=f"at most {_DOUBTFUL_PADDING:.0%}",
-            remedy="Choose a height and width closer to the images' aspect ratio.",
-        )
-
-
-def _short_training(training: TrainingConfig, train: SplitStatistics) -> Iterator[Finding]:
-    epochs = training.steps * training.batch_size / train.images
-    if epochs < 1:
-        yield Finding(
-            code="less-than-an-epoch",
-            severity="warning",
-            split="train",
-            file="training.steps",
-            seen=f"{training.steps:,} steps of {training.batch_size} images see {epochs:.0%} of them",
-            expected="every image at least once",
-            remedy=f"Set training.steps to {math.ceil(train.images / training.batch_size):,} or more.",
-        )
-
-
-def _share_below(edges: NDArray[np.float64], counts: NDArray[np.int64], limit: float) -> float:
-    """Returns the share of a histogram below a value, bins cut in proportion."""
-    width = np.maximum(edges[1:] - edges[:-1], 1e-12)
-    part = np.clip((limit - edges[:-1]) / width, 0.0, 1.0)
-    total = counts.sum()
-    return float((counts * part).sum() / total) if total else 0.0
-
-
-def _centres(
-    edges: NDArray[np.float64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the geometric centres of the filled bins and their counts."""
-    filled = counts > 0
-    low = np.maximum(edges[:-1][filled], 1e-6)
-    high = np.maximum(edges[1:][filled], low)
-    # A first bin from zero has no geometric centre; its arithmetic one stands in.
-    centres = np.where(edges[:-1][filled] > 0, np.sqrt(low * high), (low + high) / 2)
-    return centres, counts[filled].astype(np.float64)

@@ -13,7 +13,7 @@ from kfdet.schema.run_record import STAGES, StageRecord, StageStatus
 _DOES: Mapping[str, tuple[str, str]] = {
     "examine": ("reads every record, decodes", "every image, in groups"),
     "validate": ("names every fault and its", "place; splits side by side"),
-    "render": ("the whole experiment, and", "what can't be learnt with it"),
+    "render": ("the whole experiment,", "checked key by key"),
     "check": ("can the gate be reached?", "ceilings, anchors, power"),
     "train": ("resumes where it stopped;", "keeps every checkpoint"),
     "select": ("measures every checkpoint", "on val, chooses the best"),

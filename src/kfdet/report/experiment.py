@@ -1,8 +1,6 @@
-"""The page of a rendered experiment: what will be trained, and what is doubtful about it."""
+"""The page of a rendered experiment: what will be trained."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,18 +11,16 @@ from kfdet.report.page import (
     Html,
     Section,
     Tile,
-    badge,
     code,
     code_block,
     details,
-    message,
     page,
     paragraph,
     properties,
     table,
 )
-from kfdet.report.wording import number, plural
-from kfdet.schema.dataset import Finding, Histogram, SplitStatistics, Statistics
+from kfdet.report.wording import number
+from kfdet.schema.dataset import Histogram, SplitStatistics, Statistics
 from kfdet.schema.run_config import DetectorConfig, TrainingConfig
 from kfdet.schema.training import ResolvedExperiment
 
@@ -35,7 +31,6 @@ def experiment_page(
     experiment: ResolvedExperiment,
     *,
     statistics: Statistics,
-    findings: Sequence[Finding],
     parameters: int,
     full: str,
 ) -> str:
@@ -44,18 +39,15 @@ def experiment_page(
     Args:
         experiment: The experiment.
         statistics: Of the data that it is trained on.
-        findings: What does not suit the data.
         parameters: Weights of the model.
         full: Model Garden's whole configuration, as YAML.
     """
     training, detector = experiment.training, experiment.detector
     epochs = training.steps * training.batch_size / max(1, experiment.train_images)
-    warnings = sum(finding.severity == "warning" for finding in findings)
     height, width = detector.input_size
     return page(
         title=f"Experiment: {experiment.experiment}",
         subtitle=f"{len(experiment.label_map.classes)} classes, digest {experiment.fingerprint()[:16]}",
-        status=(plural(warnings, "warning"), "warn") if warnings else ("no doubts", "good"),
         tiles=[
             Tile(label="Input", value=f"{height} x {width}", hint="height x width, px"),
             Tile(label="Weights", value=f"{parameters:,}"),
@@ -67,33 +59,11 @@ def experiment_page(
             ),
         ],
         sections=[
-            _doubts(findings),
             _model(detector),
             _anchors(detector, statistics.train),
             _optimisation(training),
             _settings(experiment, full),
         ],
-    )
-
-
-def _doubts(findings: Sequence[Finding]) -> Section:
-    if not findings:
-        body: tuple[Html, ...] = (message("The settings suit the data.", "good"),)
-    else:
-        rows = [
-            [
-                badge(finding.severity, "warn" if finding.severity == "warning" else "neutral"),
-                code(finding.file),
-                finding.seen,
-                finding.remedy,
-            ]
-            for finding in findings
-        ]
-        body = (table(["", "setting", "what was seen", "what helps"], rows),)
-    return Section(
-        title="Fit to the data",
-        intro="Settings against the statistics of the training images, after the resize.",
-        body=body,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.experiment import lint, resolve
+from kfdet.core.experiment import resolve
 from kfdet.progress import Progress
 from kfdet.report.experiment import experiment_page
 from kfdet.schema.dataset import Manifest, Statistics
@@ -19,14 +19,12 @@ class RenderResult:
     """Attributes:
     experiment_digest: Digest of the experiment; it names the model directory.
     parameters: Weights of the model.
-    warnings: Settings that don't suit the data.
     """
 
     experiment_digest: str
     steps: int
     batch_size: int
     parameters: int
-    warnings: int
 
 
 def run(
@@ -50,7 +48,7 @@ def run(
         experiment: Where the resolved experiment is written.
         experiment_yaml: Where Model Garden's full configuration is written.
         report: Where the HTML report is written.
-        progress: Told of settings that don't suit the data.
+        progress: Told where the report is.
 
     Raises:
         ConfigError: The configuration can't be rendered, or Model Garden does not take it.
@@ -62,23 +60,17 @@ def run(
     config = build_config(resolved)
     parameters = count_parameters(config)
     measured = read_document(Statistics, statistics)
-    findings = lint(detector, training, measured)
     full = to_yaml(config)
     write_document(experiment, resolved)
     write_text(experiment_yaml, full)
     write_text(
         report,
-        experiment_page(
-            resolved, statistics=measured, findings=findings, parameters=parameters, full=full
-        ),
+        experiment_page(resolved, statistics=measured, parameters=parameters, full=full),
     )
     progress.report(str(report))
-    for finding in findings:
-        progress.note(f"{finding.severity}: {finding.file}: {finding.seen}. {finding.remedy}")
     return RenderResult(
         experiment_digest=resolved.fingerprint(),
         steps=training.steps,
         batch_size=training.batch_size,
         parameters=parameters,
-        warnings=sum(finding.severity == "warning" for finding in findings),
     )

@@ -7,7 +7,7 @@ comes from the same resampling of images that the gate uses, and is read off whe
 the threshold in question.
 
 The made-up detectors are no model of any real one. On the blood cells' test split their standard errors
-are 0.8 to 1.6 times those of a trained detector's bootstrap: good enough to tell 0.02 from 0.10.
+are 0.7 to 1.6 times those of a trained detector's bootstrap: good enough to tell 0.02 from 0.10.
 """
 
 from __future__ import annotations
