@@ -97,3 +97,16 @@ def test_the_catalogue_is_complete_and_in_plain_sentences():
 def test_every_code_is_named_in_a_test():
     texts = "".join(path.read_text() for path in Path(__file__).parents[2].rglob("test_*.py"))
     assert [code for code in BY_CODE if f'"{code}"' not in texts] == []
+
+
+def test_what_a_record_says_is_cut_and_can_be_printed_on_a_terminal():
+    log = FindingLog()
+    place = Place(file="f", split="train", record=0, source_id="a\x1b[31m\n\u202eb" + "x" * 10**6)
+    log.add(place, Fault(code="box-no-area", seen="\x07" + "y" * 10**6, expected="ü ☃"))
+    (finding,) = log.findings(severities({})).findings
+    assert finding.source_id.startswith("a\\x1b[31m\\n\\u202ebxxx")
+    assert finding.source_id.endswith("... (1,000,009)")
+    assert finding.expected == "ü ☃"
+    for text in (finding.source_id, finding.seen, failure_text(log.findings(severities({})))):
+        assert len(text) < 1200
+        assert text.replace("\n", "").isprintable()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from dataset_cases import encoded, features, noise, payload, with_image
@@ -51,8 +54,17 @@ def cut(lost: int) -> bytes:
 def huge() -> bytes:
     header = bytearray(encoded(noise(), "PNG"))
     header[16:24] = (20_000).to_bytes(4, "big") * 2
-    header[29:33] = __import__("zlib").crc32(bytes(header[12:29])).to_bytes(4, "big")
+    header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
     return payload(encoded=[bytes(header)], format=[b"png"])
+
+
+def colours_of_16_bits() -> bytes:
+    levels = np.asarray(noise(), dtype=">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in levels)
+    head = b"IHDR" + struct.pack(">IIBBBBB", 64, 48, 16, 2, 0, 0, 0)
+    parts = (head, b"IDAT" + zlib.compress(rows), b"IEND")
+    chunks = (struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts)
+    return payload(encoded=[b"\x89PNG\r\n\x1a\n" + b"".join(chunks)], format=[b"png"])
 
 
 def many(count: int) -> bytes:
@@ -60,6 +72,7 @@ def many(count: int) -> bytes:
     return payload(boxes=[BOX] * count, object__is_crowd=np.ones(count, np.int64))
 
 
+GREY_OF_16_BITS = Image.fromarray(np.asarray(noise().convert("L"), dtype=np.uint16) * 257)
 BLANK = Image.new("RGB", (64, 48), (90, 120, 30))
 NEARLY_BLANK = BLANK.copy()
 NEARLY_BLANK.paste((255, 255, 255), (10, 10, 30, 30))
@@ -194,6 +207,9 @@ def test_every_trigger_has_its_near_miss():
         (with_image(noise(), "TIFF"), "image-format-unsupported"),
         (with_image(noise().convert("RGBA"), "PNG"), "image-mode-unusual"),
         (with_image(noise().convert("CMYK")), "image-mode-unusual"),
+        (with_image(noise().convert("P"), "PNG"), "image-mode-unusual"),
+        (with_image(GREY_OF_16_BITS, "PNG"), "image-mode-unusual"),
+        (colours_of_16_bits(), "image-mode-unusual"),
         (payload(encoded=[b""]), "image-undecodable"),
         (payload(encoded=None), "field-missing"),
         (payload(encoded=[b"a", b"b"]), "field-length"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from kfdet.core.validation.catalogue import BY_CODE, CATALOGUE, SeverityOrOff
 from kfdet.schema.dataset import Finding, Findings, Severity, Split
 
 CAP = 20
+_LONGEST_SHOWN = 400
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _ORDER = {check.code: position for position, check in enumerate(CATALOGUE)}
 
@@ -66,7 +67,7 @@ class FindingLog:
         self.counts[fault.code] += 1
         kept = self.first.setdefault(fault.code, [])
         if len(kept) < self.cap:
-            kept.append((place, fault))
+            kept.append((_shown_place(place), _shown_fault(fault)))
         if place.split is not None and place.record is not None:
             key = (fault.code, place.split, place.file)
             self.records.setdefault(key, array("Q")).append(place.record)
@@ -100,6 +101,25 @@ class FindingLog:
             infos=totals["info"],
             findings=tuple(listed),
         )
+
+
+def shown(text: str) -> str:
+    """Returns text of a record as it may be printed: of bounded length, and nothing but printable."""
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,})"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def _shown_place(place: Place) -> Place:
+    if place.source_id is None:
+        return place
+    return replace(place, source_id=shown(place.source_id))
+
+
+def _shown_fault(fault: Fault) -> Fault:
+    like = fault.like and _shown_place(fault.like)
+    return replace(fault, seen=shown(fault.seen), expected=shown(fault.expected), like=like)
 
 
 def _severity(severities: Mapping[str, SeverityOrOff], code: str) -> Severity:

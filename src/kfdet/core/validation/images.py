@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +21,13 @@ from kfdet.core.validation.placement import edge_thumbnail
 
 SMALL_SIDE_PX = 16
 STRIP_RATIO = 64
+MOST_SCANS = 100
 _BLANK_RANGE = 3
 _ORIENTATION_TAG = 274
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
+_PNG_DEPTH_AT = 24
+_MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
+_MOST_SEGMENTS = 10_000
 _DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _BMP_DEPTH = 24
 _USUAL_MODE = "RGB"
@@ -66,14 +72,23 @@ def look_at_image(encoded: bytes) -> ImageFacts:
     Args:
         encoded: The image's file.
     """
+    if encoded.startswith(b"\xff\xd8") and (excess := jpeg_excess(encoded)):
+        return ImageFacts(format="jpeg", problem=excess[0], detail=excess[1])
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             found = _FORMATS.get(image.format or "", (image.format or "").lower())
             facts = ImageFacts(
-                format=found, width_px=image.width, height_px=image.height, mode=image.mode
+                format=found,
+                width_px=image.width,
+                height_px=image.height,
+                mode=_mode(image, encoded),
             )
             if found not in _FORMATS.values():
                 return _with_problem(facts, "unsupported", f"{image.format}")
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                return _with_problem(
+                    facts, "too_large", f"{image.width:,} x {image.height:,} pixels"
+                )
             damage = _DAMAGE[found](encoded)
             if damage is not None:
                 return _with_problem(facts, *damage)
@@ -108,14 +123,20 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
     )
 
 
+def _mode(image: Image.Image, encoded: bytes) -> str:
+    """Returns Pillow's mode, and the depth that it does not tell of."""
+    is_deep = image.format == "PNG" and encoded[_PNG_DEPTH_AT] == 16
+    return f"{image.mode};16" if is_deep and not image.mode.startswith("I") else image.mode
+
+
 def _grey(image: Image.Image) -> Image.Image:
     """Returns the image with 8 bits of grey."""
     if image.mode.startswith(("I", "F")):
         levels = np.asarray(image, dtype=np.float64)
         return Image.fromarray((np.clip(levels, 0, 65535) / 257).astype(np.uint8))
-    if image.mode in ("L", "RGB"):
-        return image.convert("L")
-    return image.convert("RGB").convert("L")
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        return image.convert("RGB").convert("L")
+    return image.convert("L")
 
 
 def _mean(grey: Image.Image) -> float:
@@ -135,20 +156,41 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
+def jpeg_excess(encoded: bytes) -> Damage | None:
+    """Returns what would make decoding a small JPEG take minutes, or gigabytes.
+
+    Each scan is as slow as a whole image, and each segment is kept. Only a JPEG that is progressive,
+    or that has not all its colours in the first scan, may have more than one.
+    """
+    is_progressive = False
+    for segments, found in enumerate(_segments(encoded)):
+        if segments >= _MOST_SEGMENTS:
+            return "too_large", f"more than {_MOST_SEGMENTS:,} segments before the image's data"
+        is_progressive |= found[1] == b"\xc2"
+        if found[1] == b"\xda":
+            colours = encoded[found.end() + 2 : found.end() + 3]
+            is_whole = colours >= b"\3" and not is_progressive
+            if not is_whole and encoded.count(b"\xff\xda", found.start()) > MOST_SCANS:
+                return "too_large", f"more than {MOST_SCANS} scans"
+    return None
+
+
 def jpeg_damage(encoded: bytes) -> Damage | None:
     """Returns what TensorFlow refuses in a JPEG although viewers show it: a missing end."""
-    position = 2
-    while position + 4 <= len(encoded):
-        marker = encoded[position + 1]
-        if encoded[position] != 0xFF or marker in (0x00, 0xFF):
-            position += 1
-        elif marker == 0xDA:
-            if encoded.find(b"\xff\xd9", position + 2) != -1:
-                return None
-            break
-        else:
-            position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    for found in _segments(encoded):
+        if found[1] == b"\xda" and encoded.find(b"\xff\xd9", found.end()) != -1:
+            return None
     return "truncated", "no end-of-image marker behind the image's data"
+
+
+def _segments(encoded: bytes) -> Iterator[re.Match[bytes]]:
+    """Yields the markers of a JPEG up to that of its first scan."""
+    position = 2
+    while found := _MARKER.search(encoded, position):
+        yield found
+        if found[1] == b"\xda":
+            return
+        position = found.end() + int.from_bytes(encoded[found.end() : found.end() + 2], "big")
 
 
 def png_damage(encoded: bytes) -> Damage | None:
@@ -257,7 +299,7 @@ def _problem_fault(facts: ImageFacts) -> Fault:
         return Fault(
             code="image-too-large",
             seen=facts.detail,
-            expected=f"at most {Image.MAX_IMAGE_PIXELS or 0:,} pixels",
+            expected=f"at most {Image.MAX_IMAGE_PIXELS or 0:,} pixels and {MOST_SCANS} scans",
         )
     return Fault(code="image-undecodable", seen=facts.detail, expected="a whole JPEG or PNG")
 
