@@ -1,8 +1,8 @@
 import pytest
 
-from kfdet.core.selection import best_entry
+from kfdet.core.selection import best_entry, ledger_of, still_valid
 from kfdet.errors import DataError
-from kfdet.schema.metrics import METRIC_NAMES, CocoStatistics
+from kfdet.schema.metrics import COCO, METRIC_NAMES, CocoSettings, CocoStatistics
 from kfdet.schema.training import CheckpointRef, LedgerEntry
 
 
@@ -29,3 +29,20 @@ def test_zero_is_a_value_and_undefined_is_none():
 def test_a_metric_that_is_nowhere_defined_chooses_nothing():
     with pytest.raises(DataError, match="ap50 is undefined"):
         best_entry([entry(10, 0.5)], metric="ap50")
+
+
+def test_a_ledger_is_in_the_order_of_steps():
+    ledger = ledger_of(
+        [entry(30, 0.2), entry(10, 0.1)], split_digest="a" * 64, settings=COCO, metric="ap"
+    )
+    assert [one.checkpoint.step for one in ledger.entries] == [10, 30]
+    assert ledger.best_step == 30
+
+
+def test_only_what_would_be_measured_alike_again_is_kept():
+    half = CocoSettings(iou_thresholds=(0.5,))
+    ledger = ledger_of([entry(10, 0.1)], split_digest="a" * 64, settings=COCO, metric="ap")
+    assert still_valid(ledger, split_digest="a" * 64, settings=COCO) == {"0" * 64: entry(10, 0.1)}
+    assert not still_valid(ledger, split_digest="a" * 64, settings=half)
+    assert not still_valid(ledger, split_digest="b" * 64, settings=COCO)
+    assert not still_valid(None, split_digest="a" * 64, settings=COCO)

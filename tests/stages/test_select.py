@@ -6,6 +6,7 @@ import pytest
 from detector_cases import Recorder, copy_of_trained, kill_nine
 
 from kfdet.errors import ArtifactError, DataError, TrainingError, UsageError
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.stages import select
 from kfdet.storage.documents import write_document
 
@@ -38,6 +39,13 @@ def test_a_repeated_select_measures_nothing_again(case, tmp_path, monkeypatch):
     assert case.select() == (first, ledger)
     other, _ = case.select(metric="ar_100")
     assert other.checkpoint_step in (20, 40, 60)
+
+
+def test_other_settings_measure_every_checkpoint_again(case):
+    _, coco = case.select()
+    _, half = case.select(config=MeasurementConfig(iou_thresholds=(0.5,)))
+    for before, after in zip(coco.entries, half.entries, strict=True):
+        assert after.metrics.ap == after.metrics.ap50 == before.metrics.ap50
 
 
 def test_a_killed_select_keeps_what_it_measured(case, tmp_path):

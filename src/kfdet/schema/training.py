@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kfdet.schema.base import Document, Schema, Sha256
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.metrics import CocoStatistics, MetricName
+from kfdet.schema.metrics import COCO, CocoSettings, CocoStatistics, MetricName
 from kfdet.schema.run_config import DetectorConfig, TrainingConfig
 
 
@@ -99,10 +99,12 @@ class Ledger(Document):
 
     Attributes:
         split_digest: Digest of the val split that they were measured on.
+        settings: What they were measured with.
         best_step: Step of the best checkpoint; the earliest of equals.
     """
 
     split_digest: Sha256
+    settings: CocoSettings = COCO
     metric: MetricName
     entries: tuple[LedgerEntry, ...] = Field(min_length=1)
     best_step: int

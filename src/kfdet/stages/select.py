@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kfdet.core import coco
-from kfdet.core.selection import best_entry
+from kfdet.core.selection import ledger_of, still_valid
 from kfdet.errors import ArtifactError, UsageError
 from kfdet.progress import Progress
 from kfdet.report import training as training_report
@@ -103,7 +103,7 @@ def run(
         metric=metric,
         progress=progress,
     )
-    chosen = _measure_all(bench, folder, checkpoints, metric=metric)
+    chosen = _measure_all(bench, folder, checkpoints)
     if follow is not None:
         trained = read_document(TrainingSummary, folder.path / "training.json")
     write_document(ledger, chosen)
@@ -138,7 +138,7 @@ class _Bench:
         self._label_map = data.label_map
         self._batch_size = batch_size
         self._engine = engine
-        self._settings = settings
+        self.settings = settings
         self._progress = progress
         self._detector: Any = None
 
@@ -160,7 +160,7 @@ class _Bench:
             coco.concatenate(parts),
             label_map=self._label_map,
             engine=self._engine,
-            settings=self._settings,
+            settings=self.settings,
         )
         took = round(time.monotonic() - began, 3)
         value = measured.overall.value(self._metric)
@@ -168,16 +168,15 @@ class _Bench:
         self._progress.note(f"step {ref.step:,}: {self._metric} {words}")
         return LedgerEntry(checkpoint=ref, metrics=measured.overall, evaluation_time_s=took)
 
+    def ledger(self, entries: Iterable[LedgerEntry]) -> Ledger:
+        return ledger_of(
+            entries, split_digest=self.split.digest, settings=self.settings, metric=self._metric
+        )
 
-def _measure_all(
-    bench: _Bench, folder: ModelDir, checkpoints: Iterator[CheckpointRef], *, metric: MetricName
-) -> Ledger:
+
+def _measure_all(bench: _Bench, folder: ModelDir, checkpoints: Iterator[CheckpointRef]) -> Ledger:
     """Returns the ledger, which is also kept in the model directory after every checkpoint."""
-    kept = folder.ledger()
-    same_images = kept is not None and kept.split_digest == bench.split.digest
-    known = (
-        {entry.checkpoint.digest: entry for entry in kept.entries} if kept and same_images else {}
-    )
+    known = still_valid(folder.ledger(), split_digest=bench.split.digest, settings=bench.settings)
     entries: list[LedgerEntry] = []
     ledger = None
     for ref in checkpoints:
@@ -185,19 +184,10 @@ def _measure_all(
         entry = entry.model_copy(update={"checkpoint": ref}) if entry else bench.measure(ref)
         known[ref.digest] = entry
         entries.append(entry)
-        ledger = _ledger(entries, bench, metric=metric)
-        folder.write_ledger(_ledger(list(known.values()), bench, metric=metric))
+        ledger = bench.ledger(entries)
+        folder.write_ledger(bench.ledger(known.values()))
     if ledger is None:
         raise ArtifactError(
             "there is no checkpoint", where=str(folder.path), remedy="Run train again."
         )
     return ledger
-
-
-def _ledger(entries: list[LedgerEntry], bench: _Bench, *, metric: MetricName) -> Ledger:
-    return Ledger(
-        split_digest=bench.split.digest,
-        metric=metric,
-        entries=tuple(sorted(entries, key=lambda entry: entry.checkpoint.step)),
-        best_step=best_entry(entries, metric=metric).checkpoint.step,
-    )
