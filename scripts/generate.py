@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import os
 import re
@@ -174,6 +175,70 @@ def _yaml(value: typing.Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
+def metrics_reference() -> str:
+    """Returns the reference of metrics.json, made from its schema and the docstrings there."""
+    from kfdet.schema.metrics import Metrics
+
+    head = (
+        "# Metrics reference\n\n"
+        "What `merge` and `kfdet metrics` write into `metrics.json`. All metrics are in [0, 1]; one "
+        "that nothing defines is null, never -1. `[]` is a list, `{}` a mapping by name. Generated "
+        "from `src/kfdet/schema/metrics.py` by `make generate`.\n\n"
+        "| field | type | what it is |\n|---|---|---|\n"
+    )
+    return head + "\n".join(_metrics_rows(Metrics, "")) + "\n"
+
+
+def _metrics_rows(model: typing.Any, prefix: str) -> Iterator[str]:
+    words = _field_docs(model)
+    for name, field in model.model_fields.items():
+        if name == "schema_version":
+            continue
+        nested, many = _nested_model(field.annotation)
+        path = f"{prefix}{name}{'[]' if many else ''}"
+        said = words.get(name, field.description)
+        if not said:
+            raise SystemExit(f"{model.__name__}.{name} has no words in its schema's docstring")
+        kind = nested.__name__ if nested else _metric_type(field.annotation)
+        yield f"| `{path}` | {kind} | {said} |"
+        if nested:
+            yield from _metrics_rows(nested, f"{path}.")
+
+
+def _metric_type(annotation: typing.Any) -> str:
+    from kfdet.schema.base import UnitInterval
+
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation == UnitInterval:
+        return "number in [0, 1]"
+    if origin is typing.Annotated:
+        return _metric_type(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("null" if a is type(None) else _metric_type(a) for a in arguments)
+    if origin is tuple:
+        return f"list of {_metric_type(arguments[0])}"
+    if origin is dict:
+        return f"mapping to {_metric_type(arguments[1])}"
+    return _type_words(annotation)
+
+
+def _field_docs(model: typing.Any) -> dict[str, str]:
+    """Returns what the section Attributes of a schema's docstring says of each field."""
+    text = inspect.cleandoc(model.__doc__ or "")
+    _, _, section = text.partition("Attributes:\n")
+    lines = section.partition("\n\n")[0].splitlines()
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in lines:
+        begun = re.match(r" {0,4}(\w+(?:, \w+)*): (.+)", line)
+        if begun and set(begun[1].split(", ")) <= model.model_fields.keys():
+            names = begun[1].split(", ")
+            found |= dict.fromkeys(names, begun[2])
+        else:
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found
+
+
 def findings_reference() -> str:
     """Returns the table of all the validator's findings."""
     from kfdet.core.validation.catalogue import CATALOGUE
@@ -233,6 +298,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "pipelines/detection_training/pipeline.yaml": compiled_pipeline(),
         ROOT / "docs/configuration.md": configuration_reference(),
         ROOT / "docs/findings.md": findings_reference(),
+        ROOT / "docs/metrics.md": metrics_reference(),
         ROOT / "docs/cluster-ui.md": cluster_ui(),
         ROOT / "docs/dag.svg": pipeline_dag(),
         **{ROOT / "components" / s / "README.md": component_readme(s) for s in STAGES},

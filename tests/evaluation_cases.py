@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kfdet.core.coco import Detections, EvaluationData, GroundTruth, Images
+from kfdet.core.evidence import Evidence
 from kfdet.schema.dataset import ClassLabel, LabelMap, Manifest, ShardFile, SplitManifest
 from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.export import ExportManifest, FileDigest, ParityProof
@@ -123,6 +125,17 @@ def of_images(data: EvaluationData, image_ids: Sequence[int] | np.ndarray) -> Ev
             boxes_xyxy_px=s.boxes_xyxy_px[b],
         ),
     )
+
+
+def assert_same_evidence(ours: Evidence, theirs: Evidence) -> None:
+    """Fails unless both are equal to the bit."""
+    for field in dataclasses.fields(Evidence):
+        if field.name != "image_parts":
+            mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+            np.testing.assert_array_equal(mine, other)
+    for part, same in zip(ours.image_parts, theirs.image_parts, strict=True):
+        assert (part.by, part.names) == (same.by, same.names)
+        np.testing.assert_array_equal(part.place, same.place)
 
 
 def split_manifest(records: Sequence[int], *, boxes: int = 0, name: str = "test") -> SplitManifest:

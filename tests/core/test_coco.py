@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from evaluation_cases import label_map, of_images, random_data
+from evaluation_cases import label_map, of_images, random_data, shard_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +18,10 @@ from kfdet.core.coco import (
     class_metrics,
     concatenate,
     evaluate,
+    metrics_document,
 )
 from kfdet.errors import ArtifactError, ConfigError, DataError
-from kfdet.schema.metrics import METRIC_NAMES
+from kfdet.schema.metrics import METRIC_NAMES, CocoSettings
 
 LABELS = label_map("circle", "square", "triangle")
 
@@ -104,6 +105,94 @@ def test_both_engines_give_the_same_bits(data):
     assert ours.overall == theirs.overall
     assert ours.per_class == theirs.per_class
     assert (ours.engine, theirs.engine) == ("hotcoco", "pycocotools")
+
+
+chosen_settings = st.builds(
+    CocoSettings,
+    iou_thresholds=st.lists(
+        st.sampled_from([0.1, 0.3, 0.5, 0.65, 0.75, 0.9, 1.0]), min_size=1, unique=True
+    ).map(sorted),
+    areas=st.dictionaries(
+        st.sampled_from(["tiny", "small", "rest"]),
+        st.sampled_from([(0.0, 300.0), (500.0, 2000.0), (2000.0, 1e10)]),
+    ).filter(lambda areas: len(set(areas.values())) == len(areas)),
+    max_detections=st.sampled_from([(1, 10, 100), (1,), (2, 5), (1, 3, 300)]),
+)
+
+
+def stock_arrays(data: EvaluationData, chosen: CocoSettings) -> list[np.ndarray]:
+    """Precision, recall and scores as pycocotools has them for other settings, -1 where undefined."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    reference, result = COCO(), COCO()
+    for coco, boxes in ((reference, data.ground_truth), (result, data.detections)):
+        corners = boxes.boxes_xyxy_px.astype(np.float64)
+        coco.dataset = {
+            "images": [{"id": int(i)} for i in data.images.image_id],
+            "categories": [{"id": c.id, "name": c.name} for c in LABELS.classes],
+            "annotations": [
+                {
+                    "id": i + 1,
+                    "image_id": int(boxes.image_id[i]),
+                    "category_id": int(boxes.class_id[i]),
+                    "bbox": [*corners[i, :2].tolist(), *(corners[i, 2:] - corners[i, :2]).tolist()],
+                    "area": float(boxes.area[i])
+                    if coco is reference
+                    else float((corners[i, 2:] - corners[i, :2]).prod()),
+                    "iscrowd": int(boxes.is_crowd[i]) if coco is reference else 0,
+                    **({} if coco is reference else {"score": float(boxes.score[i])}),
+                }
+                for i in range(len(boxes))
+            ],
+        }
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference.createIndex()
+        result.createIndex()
+        job = COCOeval(reference, result, "bbox")
+        job.params.iouThrs = np.array(chosen.iou_thresholds)
+        job.params.areaRng = [list(bounds) for bounds in chosen.area_ranges_px2]
+        job.params.areaRngLbl = list(chosen.area_names)
+        job.params.maxDets = list(chosen.max_detections)
+        job.evaluate()
+        job.accumulate()
+    return [job.eval[name] for name in ("precision", "recall", "scores")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=cases, chosen=chosen_settings)
+def test_with_other_settings_the_arrays_are_still_those_of_pycocotools(data, chosen):
+    expected = stock_arrays(data, chosen)
+    for engine in ("hotcoco", "pycocotools"):
+        found = evaluate(data, label_map=LABELS, engine=engine, settings=chosen)
+        for name, theirs in zip(("precision", "recall", "scores"), expected, strict=True):
+            mine = getattr(found, name)
+            assert not (mine == -1).any()
+            np.testing.assert_array_equal(np.nan_to_num(mine, nan=-1.0), theirs)
+        assert all(found.overall.value(name) != -1 for name in METRIC_NAMES)
+        assert found.overall.ap == (
+            None if (expected[0][..., 0, -1] == -1).all()
+            else np.mean(expected[0][..., 0, -1][expected[0][..., 0, -1] > -1])
+        )  # fmt: skip
+
+
+def test_names_stay_true_with_other_settings():
+    data = random_data(4, images=12)
+    chosen = CocoSettings(
+        iou_thresholds=(0.3, 0.75), areas={"tiny": (0, 600), "large": (600, 1e10)},
+        max_detections=(1, 5, 50),
+    )  # fmt: skip
+    found = evaluate(data, label_map=LABELS, settings=chosen)
+    document = metrics_document(
+        found, data, shard_result(data), label_map=LABELS, evidence_digest="e" * 64
+    )
+    assert document.settings == chosen
+    missing = {name for name in METRIC_NAMES if document.overall.value(name) is None}
+    assert missing == {"ap50", "ap_small", "ap_medium", "ar_10", "ar_100", "ar_small", "ar_medium"}
+    assert set(document.more) == {"ap_tiny", "ar_tiny", "ar_5", "ar_50"}
+    assert set(document.classes[0].more) == set(document.more)
+    assert document.more["ar_5"] <= document.more["ar_50"]
+    assert sum(document.boxes_by_area.values()) >= document.boxes
 
 
 @settings(max_examples=60, deadline=None)

@@ -19,6 +19,7 @@ from kfdet.errors import DataError, did_you_mean
 from kfdet.schema.dataset import ClassLabel, LabelMap
 
 _SHOWN = 10
+_OF_IMAGES = ("id", "file_name", "width", "height")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ def parse_reference(text: str | bytes, *, where: str) -> Reference:
             record=np.zeros(len(ordered), np.int64),
             width_px=_lengths(ordered, "width"),
             height_px=_lengths(ordered, "height"),
+            features=tuple(_features(entry) for entry in ordered),
         ),
         ground_truth=GroundTruth(
             image_id=table[:, 0].astype(np.int64),
@@ -277,6 +279,15 @@ def _box_problem(box: Any) -> str | None:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _features(entry: dict[str, Any]) -> dict[str, str]:
+    """Returns what else is said of an image in text or whole numbers: what slices can be cut by."""
+    return {
+        key: str(value)
+        for key, value in sorted(entry.items())
+        if key not in _OF_IMAGES and (is_int(value) or isinstance(value, str))
+    }
 
 
 def _lengths(entries: list[dict[str, Any]], key: str) -> Int64:

@@ -25,7 +25,15 @@ from kfdet.report.page import (
     table,
 )
 from kfdet.report.wording import number, percent, plural
-from kfdet.schema.metrics import ClassMetrics, Metrics
+from kfdet.schema.metrics import (
+    COCO,
+    LARGEST_AREA_PX2,
+    METRIC_NAMES,
+    ClassMetrics,
+    CocoSettings,
+    Metrics,
+    Slice,
+)
 
 _TILES = (
     ("ap", "Average precision", "AP, mean over IoU 0.5 to 0.95"),
@@ -58,8 +66,15 @@ _GAIN_WORDS = {
     "Cls": "wrong class", "Loc": "badly placed", "Both": "wrong class and badly placed",
     "Dupe": "second box", "Bkg": "nothing there", "Miss": "missed",
 }  # fmt: skip
+_SLICE_WORDS = {
+    "box_size": "Size of the object (root of its area)",
+    "box_aspect_ratio": "Shape of the object (width to height)",
+    "objects_in_image": "Objects in the image",
+}
 _TRADE_OFFS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 _LINES = 8
+_MANY = 24
+_WEAKEST = 16
 _LARGEST_MATRIX = 24
 _PAIRS = 15
 
@@ -85,7 +100,7 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
             _classes(metrics, diagnosis),
             _curves(metrics),
             _scores(metrics, diagnosis),
-            _errors(diagnosis),
+            _errors(metrics, diagnosis),
             _confusion(diagnosis),
             *_slices(metrics),
             *gallery_sections(diagnosis, galleries),
@@ -97,13 +112,23 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
 def _tiles(metrics: Metrics, diagnosis: Diagnosis) -> list[Tile]:
     errors = diagnosis.standard_errors
     spread = f", ± {errors.overall:.3f}" if errors and errors.overall is not None else ""
+    if metrics.settings.are_coco:
+        return [
+            Tile(
+                label=label,
+                value=_value(metrics.overall.value(name)),
+                hint=hint + spread * (name == "ap"),
+            )
+            for name, label, hint in _TILES
+        ]
+    # The words above are COCO's: other settings are told by the names and the definition below.
+    values = {name: metrics.overall.value(name) for name in METRIC_NAMES} | metrics.more
     return [
         Tile(
-            label=label,
-            value=_value(metrics.overall.value(name)),
-            hint=hint + spread * (name == "ap"),
+            label=name, value=_value(value), hint="by the chosen settings" + spread * (name == "ap")
         )
-        for name, label, hint in _TILES
+        for name, value in values.items()
+        if value is not None
     ]
 
 
@@ -153,6 +178,14 @@ def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
         for entry, error in zip(metrics.classes, spread, strict=True)
     ]
     ranked = sorted(metrics.classes, key=lambda entry: -(entry.metrics.ap or 0))
+    many = len(ranked) > _MANY
+    measured = [entry for entry in ranked if entry.metrics.ap is not None]
+    ranked = measured[-_WEAKEST:] if many else ranked
+    whole = table(
+        ["Class", "Objects", "Images", "Detections", "AP", "± AP", "AP50", "AP75", "AP small",
+         "AP medium", "AP large", "AR 100"],
+        rows,
+    )  # fmt: skip
     return Section(
         title="Classes",
         intro=_classes_intro(diagnosis),
@@ -163,18 +196,44 @@ def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
                     "AP": [entry.metrics.ap for entry in ranked],
                     "AP50": [entry.metrics.ap50 for entry in ranked],
                 },
-                title="AP of each class",
+                title=f"AP of the {len(ranked)} weakest classes" if many else "AP of each class",
                 y_label="AP",
                 y_range=(0.0, 1.0),
                 horizontal=len(ranked) > _LINES,
             ),
-            table(
-                ["Class", "Objects", "Images", "Detections", "AP", "± AP", "AP50", "AP75", "AP small",
-                 "AP medium", "AP large", "AR 100"],
-                rows,
+            details(f"All {len(metrics.classes)} classes", whole) if many else whole,
+            details(
+                "All recalls, objects by area, and AP at each overlap", *_all_of_classes(metrics)
             ),
         ),
-    )  # fmt: skip
+    )
+
+
+def _all_of_classes(metrics: Metrics) -> list[Html]:
+    areas = list(metrics.boxes_by_area)
+    counted = [name for name in METRIC_NAMES if name.startswith("ar_")]
+    more = list(metrics.more)
+    tables = [
+        table(
+            ["Class", *(f"Objects {area}" for area in areas),
+             *(name.upper().replace("_", " ") for name in (*counted, *more))],
+            [
+                [entry.name, *(entry.boxes_by_area.get(area) for area in areas),
+                 *(entry.metrics.value(name) for name in counted),
+                 *(entry.more.get(name) for name in more)]
+                for entry in metrics.classes
+            ],
+        )
+    ]  # fmt: skip
+    if metrics.details is not None:
+        ious = [f"IoU {at.iou:g}" for at in metrics.details.ap_by_iou]
+        tables.append(
+            table(
+                ["AP of class", *ious],
+                [[one.name, *(at.ap for at in one.ap_by_iou)] for one in metrics.details.classes],
+            )
+        )
+    return tables
 
 
 def _classes_intro(diagnosis: Diagnosis) -> str:
@@ -278,7 +337,7 @@ def _point(curve: ScoreCurve, at: int) -> list[str | Html | float | int | None]:
     ]
 
 
-def _errors(diagnosis: Diagnosis) -> Section:
+def _errors(metrics: Metrics, diagnosis: Diagnosis) -> Section:
     at = diagnosis.outcomes
     alarms, misses = int(at.false_alarm.sum()), int(at.miss.sum())
     objects = int((~diagnosis.data.ground_truth.is_crowd).sum())
@@ -319,7 +378,7 @@ def _errors(diagnosis: Diagnosis) -> Section:
                     markers=True,
                 ),
             ),
-            _calibration(diagnosis),
+            _calibration(metrics, diagnosis),
         ),
     )
 
@@ -338,13 +397,15 @@ def _causes(
     )
 
 
-def _calibration(diagnosis: Diagnosis) -> Html:
+def _calibration(metrics: Metrics, diagnosis: Diagnosis) -> Html:
     found = diagnosis.reliability
     filled = found.detections > 0
     # Points that rest on a handful of detections jump about.
     steady = filled & (found.detections >= 10)
     if not steady.any():
         return paragraph("Too few detections to say how far scores can be trusted.")
+    expected = metrics.details.calibration.expected_error if metrics.details else None
+    error = "" if expected is None else f"; expected calibration error {expected:.3f}"
     return line_chart(
         [
             Series(
@@ -352,7 +413,7 @@ def _calibration(diagnosis: Diagnosis) -> Html:
             ),
             Series("a score that keeps its word", [0.0, 1.0], [0.0, 1.0]),
         ],
-        title="Share of hits among detections of a score (IoU 0.5; ranges with 10 or more)",
+        title="Share of hits among detections of a score (IoU 0.5; ranges with 10 or more)" + error,
         x_label="score",
         y_label="share of hits",
         x_range=(0.0, 1.0),
@@ -396,8 +457,13 @@ def _confusion(diagnosis: Diagnosis) -> Section:
     )
     return Section(
         title="Confusion",
-        intro="Boxes are matched by place alone (IoU 0.5), then classes are compared; a row is "
-        "shaded by its share. The last row are false alarms on nothing, the last column misses.",
+        intro="Boxes are matched by place alone (IoU 0.5), then classes are compared."
+        + (
+            " A row is shaded by its share. The last row are false alarms on nothing, the last "
+            "column misses."
+            if len(names) <= _LARGEST_MATRIX
+            else f" The whole matrix of {len(names)} classes is in metrics.json."
+        ),
         body=tuple(body),
     )
 
@@ -405,45 +471,62 @@ def _confusion(diagnosis: Diagnosis) -> Section:
 def _slices(metrics: Metrics) -> list[Section]:
     if metrics.details is None:
         return []
-    words = {
-        "box_size": "Size of the object (root of its area)",
-        "box_aspect_ratio": "Shape of the object (width to height)",
-        "objects_in_image": "Objects in the image",
-    }
-    tables = []
-    for by, title in words.items():
-        parts = [part for part in metrics.details.slices if part.by == by and part.boxes]
-        headers = ["Part", "Images", "Objects", "Found"]
-        rows: list[list[str | Html | float | int | None]] = [
-            [part.name, part.images, part.boxes, percent(part.recall)] for part in parts
-        ]
-        if by == "objects_in_image":
-            headers += ["AP", "AP50"]
-            rows = [[*row, part.ap, part.ap50] for row, part in zip(rows, parts, strict=True)]
-        tables.append(table(headers, rows, caption=title, empty="No objects."))
+    by_kind: dict[str, list[Slice]] = {}
+    for part in metrics.details.slices:
+        if part.images:
+            by_kind.setdefault(part.by, []).append(part)
     score = metrics.details.score
-    tables.append(
-        table(
-            ["At", "Precision at that recall", "Recall at that precision"],
-            [[number(at), score.precision_at(at), score.recall_at(at)] for at in _TRADE_OFFS],
-            caption="All classes together, IoU 0.5",
-        )
+    trade_offs = table(
+        ["At", "Precision at that recall", "Recall at that precision"],
+        [[number(at), score.precision_at(at), score.recall_at(at)] for at in _TRADE_OFFS],
+        caption="All classes together, IoU 0.5",
     )
     return [
         Section(
             title="Parts of the set",
-            intro="Found is the share of objects that a detection at or above the score of the "
-            "highest F1 hits, at IoU 0.5.",
-            body=(columns(*tables[:2]), columns(*tables[2:])),
+            intro="Precision and recall (the share of objects that are found) are those of detections "
+            "at or above the score of the highest F1, at IoU 0.5.",
+            body=(*(_slice_table(by, parts) for by, parts in by_kind.items()), trade_offs),
         )
     ]
+
+
+def _slice_table(by: str, parts: Sequence[Slice]) -> Html:
+    return table(
+        ["Part", "Images", "Objects", "AP", "AP50", "AP75", "AR 100", "Precision", "Recall", "F1"],
+        [
+            [part.name, part.images, part.boxes, part.ap, part.ap50, part.ap75, part.ar_100,
+             part.precision, part.recall, part.f1]
+            for part in parts
+        ],
+        caption=_SLICE_WORDS.get(by, f"Feature {by} of the records"),
+    )  # fmt: skip
+
+
+def _definition(settings: CocoSettings) -> str:
+    """Returns what the statistics are taken over, in words."""
+    ious = settings.iou_thresholds
+    spread = (
+        "IoU 0.5 to 0.95 in steps of 0.05"
+        if ious == COCO.iou_thresholds
+        else f"IoU {', '.join(f'{iou:g}' for iou in ious)}"
+    )
+    areas = ", ".join(
+        f"{name} {low:g} to {high:g} px²" if high < LARGEST_AREA_PX2 else f"{name} from {low:g} px²"
+        for name, (low, high) in sorted(settings.areas.items(), key=lambda item: item[1])
+    )
+    return (
+        f"{spread}; areas: {areas or 'all alone'}; 101 recall points; up to "
+        f"{settings.max_detections[-1]} detections of a class in an image; crowd regions count "
+        "neither way."
+    )
 
 
 def _evidence(metrics: Metrics) -> Section:
     return Section(
         title="Evidence",
-        intro="COCO detection metrics: IoU 0.5 to 0.95 in steps of 0.05, 101 recall points, up to "
-        "100 detections of a class in an image; crowd regions count neither way.",
+        intro=("COCO detection metrics: " if metrics.settings.are_coco else "Chosen settings: ")
+        + _definition(metrics.settings),
         body=(
             properties(
                 {

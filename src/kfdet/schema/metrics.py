@@ -78,6 +78,8 @@ class CocoSettings(Schema):
                 raise ValueError('"all" is always there, and means every area')
             if low >= high:
                 raise ValueError(f'"{name}" ends at {high:g} px^2, where it does not begin yet')
+        if len(set(values.values())) < len(values):
+            raise ValueError("two areas are the same: give each range one name")
         return values
 
     @property
@@ -137,6 +139,14 @@ class CocoStatistics(Schema):
     called small, `ar_10` is null unless 10 is one of the counts; and everything but the counted AR is
     at the largest count.
 
+    Attributes:
+        ap: Average precision, mean over the IoU thresholds and the classes.
+        ap50, ap75: At one IoU threshold, 0.5 or 0.75.
+        ap_small, ap_medium, ap_large: Of the objects of that area.
+        ar_1, ar_10, ar_100: Highest recall with so many detections of a class in an image, mean over
+            the IoU thresholds and the classes.
+        ar_small, ar_medium, ar_large: Of the objects of that area.
+
     Source: COCO detection evaluation; areas split at 32^2 and 96^2 px, IoU 0.5:0.95:0.05.
     """
 
@@ -176,7 +186,14 @@ class PrecisionRecallCurve(Schema):
 
 
 class OperatingPoint(Schema):
-    """What is right and what is found when detections at or above a score are kept, at IoU 0.5."""
+    """What is right and what is found when detections at or above a score are kept, at IoU 0.5.
+
+    Attributes:
+        score: Detections at or above it are kept.
+        precision: Share of them that hit.
+        recall: Share of the objects that are hit.
+        f1: Harmonic mean of both.
+    """
 
     score: float
     precision: UnitInterval
@@ -232,11 +249,23 @@ def _hundredth(values: tuple[float, ...] | None, at: float) -> Metric:
 
 
 class ApAtIou(Schema):
+    """Attributes:
+    iou: The overlap that a hit needs.
+    ap: AP there, mean over the classes where there is more than one.
+    """
+
     iou: UnitInterval
     ap: Metric
 
 
 class ClassDetails(Schema):
+    """Attributes:
+    id: Id in the label map.
+    name: Name in the label map.
+    ap_by_iou: AP at each IoU threshold.
+    score: Along the score, of this class alone.
+    """
+
     id: int
     name: str
     ap_by_iou: tuple[ApAtIou, ...]
@@ -259,6 +288,7 @@ class Confusion(Schema):
 class ErrorDetails(Schema):
     """Attributes:
     score: Detections at or above it are counted.
+    hits: Detections that hit an object, at IoU 0.5.
     false_alarms, misses: Cause to count, as kfdet.core.error_analysis defines them.
     ap50_gains: Kind of error to what AP50 would gain if it were mended (TIDE), over all scores;
         null where 0.5 is no threshold of the settings.
@@ -274,7 +304,14 @@ class ErrorDetails(Schema):
 
 
 class CalibrationBin(Schema):
-    """Detections with low <= score < high; the last bin is closed."""
+    """Detections with low <= score < high; the last bin is closed.
+
+    Attributes:
+        low, high: Range of scores.
+        detections: How many there are.
+        mean_score: Of them; null without any.
+        hit_share: Share of them that hit, at IoU 0.5; null without any.
+    """
 
     low: UnitInterval
     high: UnitInterval
@@ -285,7 +322,9 @@ class CalibrationBin(Schema):
 
 class Calibration(Schema):
     """Attributes:
-    expected_error: Mean distance of score and share of hits, weighted by detections.
+    bins: Ten ranges of the score.
+    expected_error: Expected calibration error: mean distance of score and share of hits, weighted by
+        detections; null without any.
     """
 
     bins: tuple[CalibrationBin, ...]
@@ -339,7 +378,13 @@ class Details(Schema):
 
     Attributes:
         operating_score: Of the highest F1 over all classes; null without any hit.
+        ap_by_iou: AP at each IoU threshold.
         score: Over all classes together, each detection counted once.
+        classes: In the order of the label map.
+        confusion: What objects were taken for, at the operating score.
+        errors: What false alarms and misses are, and what they cost.
+        calibration: How far a score keeps its word.
+        slices: Results by parts of the set.
     """
 
     operating_score: float | None
@@ -360,10 +405,14 @@ class Details(Schema):
 
 class ClassMetrics(Schema):
     """Attributes:
+    id: Id in the label map.
+    name: Name in the label map.
     boxes: Ground truth boxes behind the numbers, crowd boxes not counted.
     boxes_by_area: The same by the areas of the settings.
     images: Images with at least one of them.
     detections: Detections of this class.
+    metrics: The 12 statistics of this class alone.
+    curves: At IoU 0.5 and 0.75, where there is ground truth.
     more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
     """
 
@@ -380,14 +429,23 @@ class ClassMetrics(Schema):
 
 class Metrics(Document):
     """Attributes:
+    engine: The COCO engine that computed the statistics.
+    engine_version: Its version.
+    split: The split that was evaluated.
+    images: Images evaluated, also those without detections or objects.
+    boxes: Ground truth boxes, crowd boxes not counted.
+    detections: All detections, of any score.
+    shards: Evaluation tasks that shared the split.
+    overall: The 12 COCO statistics, means over the classes.
+    classes: In the order of the label map.
     split_digest: Digest of the split's manifest: metrics compare only where it is equal.
     checkpoint_digest: Digest of the checkpoint that made the detections.
-    evidence_digest: Digest of the folder `evidence` written beside the metrics; null in metrics of
-        old, which had none.
+    evidence_digest: Digest of the folder `evidence` written beside the metrics; null where there is
+        none.
     settings: What the statistics are taken over; metrics compare only where they are equal.
     boxes_by_area: Boxes by the areas of the settings.
     more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
-    details: What is behind the statistics; null in metrics of old.
+    details: What is behind the statistics; null where only the statistics were computed.
     """
 
     engine: Literal["hotcoco", "pycocotools"]
