@@ -19,6 +19,7 @@ from kfdet.schema.run_config import (
 )
 from kfdet.stages import check, validate
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.registry import ModelRegistry
 
 DETECTOR = {"input_size": [128, 128], "max_level": 5, "anchors": {"size": 3.0}}
 TRAINING = {"steps": 100, "batch_size": 4, "checkpoint_every": 50}
@@ -31,7 +32,7 @@ class Case:
     manifest: Path
     experiment: Path
 
-    def run(self, *rules: dict, settings: str = "stop", severities=(), **policy: object):
+    def run(self, *rules: dict, settings: str = "stop", severities=(), champions=None, **policy):
         rules = rules or ({"metric": "ap", "at_least": 0.5},)
         return check.run(
             experiment=self.experiment,
@@ -42,6 +43,7 @@ class Case:
             feasibility=self.folder / "feasibility.json",
             report=self.folder / "report.html",
             progress=QUIET,
+            champions=champions,
         )
 
     @property
@@ -115,6 +117,15 @@ def test_records_that_changed_since_they_were_validated_are_refused(case: Case):
     shard.write_bytes(shard.read_bytes()[:-20])
     with pytest.raises(ArtifactError, match="as when it was validated"):
         case.run()
+
+
+def test_the_champion_of_a_registry_is_taken_into_account(case: Case):
+    rule = {"metric": "ap", "champion": {"max_drop": 0.5}}
+    registry = ModelRegistry(str(case.folder / "registry"), model="tiny")
+    assert case.run(rule, no_champion="fail").verdict == "at_risk"
+    none = case.run(rule, no_champion="fail", settings="warn", champions=registry)
+    assert none.verdict == "cannot_pass"
+    assert "There is no champion" in none.reasons[0]
 
 
 def test_severities_of_the_configuration_hold(case: Case):

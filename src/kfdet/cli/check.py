@@ -24,6 +24,7 @@ from kfdet.schema.training import ResolvedExperiment
 from kfdet.stages import check as stage
 from kfdet.stages import validate
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.registry import ModelRegistry
 from kfdet.storage.run_config import read_run_config
 from kfdet.storage.splits import read_split
 
@@ -57,6 +58,7 @@ def check(arguments: argparse.Namespace) -> int:
         report=report,
         progress=Progress("check", quiet=True),
         estimates=estimates,
+        champions=ModelRegistry(config.registry.uri, model=config.registry.model or config.name),
     )
     answer = read_document(Feasibility, feasibility)
     if arguments.json:

@@ -9,6 +9,7 @@ from pathlib import Path
 from kfdet.core.coco import IOU_THRESHOLDS
 from kfdet.core.feasibility.assess import Question, assess
 from kfdet.core.feasibility.objects import SplitObjects, gather_objects
+from kfdet.core.feasibility.rules import Rival
 from kfdet.core.measures import check_policy
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.core.validation.catalogue import severities as severities_under
@@ -21,6 +22,7 @@ from kfdet.schema.run_config import FeasibilityConfig, GatePolicy
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.registry import ModelRegistry
 from kfdet.storage.splits import read_split
 
 
@@ -53,6 +55,7 @@ def run(
     report: Path,
     progress: Progress,
     estimates: Estimates | None = None,
+    champions: ModelRegistry | None = None,
 ) -> CheckResult:
     """Holds what is about to be trained against the gate.
 
@@ -66,6 +69,7 @@ def run(
         report: Where the HTML report is written.
         progress: Told the verdict.
         estimates: Time and memory, where they were measured.
+        champions: Where the champion is; without it, comparisons are judged as far as can be.
 
     Raises:
         ConfigError: The gate can't be reached and the settings say stop; answer and report are
@@ -84,6 +88,7 @@ def run(
         policy=policy,
         label_map=data.label_map,
         severities=severities_under(severities),
+        rival=_rival(champions),
     )
     splits = _objects(data, progress)
     answer = assess(question, splits, test_digest=data.test.digest, estimates=estimates)
@@ -103,6 +108,13 @@ def run(
         rules_out_of_reach=outcomes.count("out_of_reach"),
         warnings=sum(finding.severity == "warning" for finding in answer.findings),
     )
+
+
+def _rival(champions: ModelRegistry | None) -> Rival | None:
+    if champions is None:
+        return None
+    champion = champions.champion()
+    return Rival(metrics=champion.metrics if champion else None)
 
 
 def _objects(data: Manifest, progress: Progress) -> dict[Split, SplitObjects]:

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from evaluation_cases import digest, statistics
+from evaluation_cases import digest, metrics, statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kfdet.core.feasibility.power import SpreadCurve
-from kfdet.core.feasibility.rules import judge_rules
+from kfdet.core.feasibility.rules import Rival, judge_rules
 from kfdet.core.uncertainty import Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses
 from kfdet.schema.run_config import GatePolicy
@@ -44,9 +44,13 @@ def curves(alone=0.02, paired=0.01):
     }
 
 
-def judge(rule, *, found=None, errors=None, **policy):
+def judge(rule, *, found=None, errors=None, rival=None, **policy):
     document = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", **policy})
-    return list(judge_rules(document, found or ceilings(), errors or curves(), max_detections=100))
+    return list(
+        judge_rules(
+            document, found or ceilings(), errors or curves(), max_detections=100, rival=rival
+        )
+    )
 
 
 def threshold(at_least, **rest):
@@ -122,7 +126,8 @@ def test_a_comparison_is_held_against_what_the_test_set_can_tell():
     (wide,) = judge({"metric": "ap", "champion": {"max_drop": 0.05}}, confidence=0.95)
     assert (wide.outcome, wide.more_images) == ("reachable", None)
     (gain,) = judge({"metric": "ap", "champion": {"min_gain": 0.005}}, confidence=0.95)
-    assert (gain.outcome, gain.margin) == ("at_risk", -0.005)
+    assert (gain.outcome, gain.margin) == ("reachable", -0.005)
+    assert f"a gain of {0.005 + 1.959964 * 0.01:.4f} must be measured" in gain.reason
 
 
 def test_one_rule_with_both_keys_gives_two_entries_in_the_gates_words():
@@ -130,6 +135,34 @@ def test_one_rule_with_both_keys_gives_two_entries_in_the_gates_words():
     first, second = judge(rule)
     assert first.rule == 'ap of "cat" at least 0.5'
     assert second.rule == 'ap of "cat" at least the champion\'s minus 0.1'
+
+
+GAIN = {"metric": "ap", "champion": {"min_gain": 0.1}}
+
+
+def champion(value, **changes):
+    return Rival(metrics=metrics(statistics(value), **changes))
+
+
+def test_a_gain_over_the_champion_that_lies_above_the_ceiling_is_out_of_reach():
+    (rule,) = judge(GAIN, found=ceilings(0.95, 0.9), rival=champion(0.9))
+    assert rule.outcome == "out_of_reach"
+    assert "the champion has 0.9000, and 1.0000 is asked for" in rule.reason
+    (near,) = judge(GAIN, found=ceilings(0.95, 0.9), rival=champion(0.85))
+    assert near.outcome == "reachable"
+    (foreign,) = judge(
+        GAIN, found=ceilings(0.95), rival=champion(0.9, split_digest=digest("other"))
+    )
+    assert foreign.outcome == "reachable"
+
+
+def test_without_a_champion_a_rule_that_then_fails_can_not_hold():
+    (known,) = judge(GAIN, rival=Rival(metrics=None), no_champion="fail")
+    assert known.outcome == "out_of_reach"
+    (unknown,) = judge(GAIN, no_champion="fail")
+    assert unknown.outcome == "at_risk"
+    (fine,) = judge(GAIN, rival=Rival(metrics=None), no_champion="pass")
+    assert fine.outcome == "reachable"
 
 
 def test_without_a_curve_an_interval_can_not_be_told():

@@ -25,7 +25,7 @@ from kfdet.core.feasibility.oracle import Kept, kept_by_settings, oracle, reason
 from kfdet.core.feasibility.overlaps import same_class_overlaps
 from kfdet.core.feasibility.power import spread_curves
 from kfdet.core.feasibility.resize import class_sizes, resize_fit
-from kfdet.core.feasibility.rules import judge_rules, subject_of
+from kfdet.core.feasibility.rules import Rival, judge_rules, subject_of
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.schema.dataset import Finding, LabelMap, Split
 from kfdet.schema.feasibility import (
@@ -50,6 +50,7 @@ class Question:
 
     Attributes:
         severities: Of every finding code, as configured.
+        rival: The champion; None when the registry was not looked at.
         engine: COCO engine of the oracle pass.
         seed: Of everything that is drawn.
     """
@@ -59,6 +60,7 @@ class Question:
     policy: GatePolicy
     label_map: LabelMap
     severities: Mapping[str, SeverityOrOff]
+    rival: Rival | None = None
     engine: Engine = "hotcoco"
     seed: int = 0
 
@@ -89,7 +91,7 @@ def assess(
     rules = tuple(
         judge_rules(
             question.policy, ceilings, curves,
-            max_detections=question.detector.nms.max_detections,
+            max_detections=question.detector.nms.max_detections, rival=question.rival,
         )
     )  # fmt: skip
     resized = tuple(resize_fit(objects, question.detector) for objects in splits.values())

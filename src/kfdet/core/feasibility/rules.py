@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 from kfdet.core.feasibility.power import SpreadCurve
-from kfdet.core.measures import subject_in_words
+from kfdet.core.measures import read, subject_in_words
 from kfdet.core.uncertainty import Estimate, Spread, Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
-from kfdet.schema.metrics import METRIC_NAMES, ApAtIou
+from kfdet.schema.metrics import METRIC_NAMES, ApAtIou, Metrics
 from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 
 Outcome = Literal["reachable", "at_risk", "out_of_reach"]
@@ -23,6 +23,7 @@ _SLACK = 1e-9
 _NORMAL = NormalDist()
 _POWER = 0.8
 _USUAL_CONFIDENCE = 0.95
+_FIRST_CHAMPION = "Publish a first champion, or set gate.no_champion to pass."
 
 
 def subject_of(rule: GateRule, ceilings: Ceilings) -> Subject:
@@ -37,6 +38,7 @@ def judge_rules(
     curves: Mapping[Subject, SpreadCurve],
     *,
     max_detections: int,
+    rival: Rival | None = None,
 ) -> Iterator[RuleFeasibility]:
     """Yields one entry for each threshold and each comparison of a policy.
 
@@ -45,6 +47,7 @@ def judge_rules(
         ceilings: Of the split that the gate looks at.
         curves: Standard errors of each rule's metric along its value.
         max_detections: Kept of an image, for the cause of a ceiling.
+        rival: The champion; None when the registry was not looked at.
     """
     for rule in policy.rules:
         view = _View(
@@ -53,6 +56,7 @@ def judge_rules(
             ceilings=ceilings,
             curve=None if rule.slice else curves.get(subject_of(rule, ceilings)),
             max_detections=max_detections,
+            rival=rival,
         )
         if rule.slice is not None or rule.metric in LOW_IS_GOOD:
             yield _unbounded(view)
@@ -64,6 +68,17 @@ def judge_rules(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rival:
+    """What the registry says.
+
+    Attributes:
+        metrics: The champion's; None when there is no champion.
+    """
+
+    metrics: Metrics | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _View:
     """One rule with what is known of its metric."""
 
@@ -72,6 +87,7 @@ class _View:
     ceilings: Ceilings
     curve: SpreadCurve | None
     max_detections: int
+    rival: Rival | None
 
     @property
     def subject(self) -> str:
@@ -99,6 +115,14 @@ class _View:
             # What is answered exactly is found at every threshold.
             return self.own.perfect.ap50
         return _at_recall(self.rule, self.own.perfect_recall_50)
+
+    @property
+    def theirs(self) -> float | None:
+        """The champion's value, where it was measured on the same images."""
+        metrics = self.rival.metrics if self.rival else None
+        if metrics is None or metrics.split_digest != self.ceilings.split_digest:
+            return None
+        return read(metrics, self.rule).value
 
     @property
     def by_interval(self) -> bool:
@@ -249,9 +273,12 @@ def _comparison(view: _View, champion: ChampionRule) -> RuleFeasibility:
     margin = -gain if gain is not None else champion.max_drop or 0.0
     sign = f" {'plus' if margin < 0 else 'minus'} {abs(margin):g}" if margin else ""
     words = f"{view.subject} at least the champion's{sign}"
-    unfit = _unfit(view)
+    unfit = _unfit(view) or _without_champion(view) or _above_ceiling(view, margin)
     if unfit:
         return view.result(words, "out_of_reach", *unfit, margin=margin)
+    if view.rival is None and view.policy.no_champion == "fail":
+        reason = "The rule fails while there is no champion: gate.no_champion is fail."
+        return view.result(words, "at_risk", reason, _FIRST_CHAMPION, margin=margin)
     error = view.paired_error_at(_level(view))
     if error is None:
         outcome: Outcome = "at_risk" if view.by_interval else "reachable"
@@ -261,14 +288,20 @@ def _comparison(view: _View, champion: ChampionRule) -> RuleFeasibility:
             "on other images.",
             f"Add images to the {view.ceilings.split} set.", margin=margin,
         )  # fmt: skip
-    half = view.quantile * error
-    wanted = abs(margin)
-    more = _more(view, error, wanted) if half > wanted > 0 else None
+    return _told_apart(view, words, margin=margin, error=error)
+
+
+def _told_apart(view: _View, words: str, *, margin: float, error: float) -> RuleFeasibility:
+    """Returns the entry of a comparison that the test set can tell, more or less."""
+    half, wanted = view.quantile * error, abs(margin)
+    known = f"Of two models, a difference is known to within {half:.4f}"
     if half <= wanted:
-        reason = (
-            f"Of two models, a difference of {wanted:g} shows: it is known to within {half:.4f}."
-        )
+        reason = f"{known}, and the rule asks for {wanted:g}."
         return view.result(words, "reachable", reason, margin=margin, error=error)
+    if view.by_interval and margin < 0:
+        reason = f"{known}: a gain of {wanted + half:.4f} must be measured for the rule to hold."
+        return view.result(words, "reachable", reason, margin=margin, error=error)
+    more = _more(view, error, wanted)
     remedy = (
         f"Add about {more:,} images to the {view.ceilings.split} set, or allow for more."
         if more
@@ -276,27 +309,46 @@ def _comparison(view: _View, champion: ChampionRule) -> RuleFeasibility:
     )
     if view.by_interval:
         reason = (
-            f"Of two models on this {view.ceilings.split} set, a difference is known to within "
-            f"{half:.4f}, and the rule asks for {wanted:g}: a model as good as the champion "
-            f"{'would not show it' if margin < 0 else 'could not be told from a worse one'}."
+            f"{known}, and the rule asks for {wanted:g}: a model as good as the champion could not "
+            "be told from a worse one."
         )
         return view.result(
             words, "at_risk", reason, remedy, margin=margin, error=error, more_images=more
         )
     luck = _NORMAL.cdf(-wanted / error)
     reason = (
-        f"Of two models, a difference is known to within {half:.4f}, and the rule asks for "
-        f"{wanted:g}: of models as good as the champion about {luck:.0%} "
-        f"{'hold' if margin < 0 else 'fail'} by chance."
+        f"{known}, and the rule asks for {wanted:g}: of models as good as the champion about "
+        f"{luck:.0%} {'hold' if margin < 0 else 'fail'} by chance."
     )
     return view.result(
         words, "reachable", reason, remedy, margin=margin, error=error, more_images=more
     )
 
 
+def _without_champion(view: _View) -> tuple[str, str] | None:
+    if view.rival is None or view.rival.metrics is not None or view.policy.no_champion != "fail":
+        return None
+    return "There is no champion, and gate.no_champion is fail.", _FIRST_CHAMPION
+
+
+def _above_ceiling(view: _View, margin: float) -> tuple[str, str] | None:
+    """Returns why what the champion asks for can't be reached, where it was measured on these images."""
+    theirs = view.theirs
+    if theirs is None or theirs - margin <= (view.ceiling or 0.0) + _SLACK:
+        return None
+    cause, remedy = _cause(view)
+    return (
+        (
+            f"{view.subject} can't exceed {view.ceiling:.4f}; the champion has {theirs:.4f}, and "
+            f"{theirs - margin:.4f} is asked for: {cause}."
+        ),
+        f"{remedy} Or ask for less.",
+    )
+
+
 def _level(view: _View) -> float:
-    """Returns where a comparison is likely to take place: at a threshold for the same metric, or
-    where the metric moves most.
+    """Returns where a comparison is likely to take place: at the champion's value, at a threshold
+    for the same metric, or where the metric moves most.
     """
     same = [
         rule.at_least
@@ -304,6 +356,8 @@ def _level(view: _View) -> float:
         if rule.at_least is not None
         and (rule.metric, rule.class_name) == (view.rule.metric, view.rule.class_name)
     ]
+    if view.theirs is not None:
+        return view.theirs
     if same:
         return max(same)
     if view.curve is None:
