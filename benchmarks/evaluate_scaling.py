@@ -103,7 +103,7 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> Case:
         checkpoint=trained.checkpoints[-1].uri,
         batch_size=config["evaluation"]["batch_size"],
     )
-    for times in GROWTH[1:]:
+    for times in {arguments.times, *GROWTH} - {1}:
         _write_manifest(case, times)
     return case
 
