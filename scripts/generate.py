@@ -26,7 +26,7 @@ os.environ["COLUMNS"] = "100"
 REMEDY = "make generate"
 STAGES = (
     "fingerprint", "examine", "validate", "warmstart", "render", "check", "train", "select", "evaluate", "merge",
-    "gate", "export", "publish",
+    "champion", "record", "gate", "export", "publish",
 )  # fmt: skip
 
 

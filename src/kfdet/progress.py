@@ -17,6 +17,7 @@ from typing import Self
 from kfdet.errors import KfdetError
 
 EVENTS_VARIABLE = "KFDET_EVENTS"
+STAGE_VARIABLE = "KFDET_STAGE"
 INTERRUPTED = 130
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_EVENTS = 0.2
@@ -44,10 +45,14 @@ class Progress:
         """Returns a progress that also writes events where KFDET_EVENTS names a file.
 
         Args:
-            stage: Name of the stage.
+            stage: Name of the stage; KFDET_STAGE names another one that it works for.
             part: Which of several tasks of the stage this is: `shard 1/2`.
         """
-        return cls(stage, part=part, events_path=os.environ.get(EVENTS_VARIABLE))
+        return cls(
+            os.environ.get(STAGE_VARIABLE, stage),
+            part=part,
+            events_path=os.environ.get(EVENTS_VARIABLE),
+        )
 
     def __enter__(self) -> Self:
         self._event("started")

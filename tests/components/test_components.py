@@ -11,7 +11,7 @@ import yaml
 from kfdet.schema.run_record import STAGES as RUN_STAGES
 
 # A run on one machine names its data before it begins, and begins as its configuration says.
-STAGES = ("fingerprint", "warmstart", *RUN_STAGES)
+STAGES = ("fingerprint", "warmstart", "champion", "record", *RUN_STAGES)
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = ROOT / "components"
 

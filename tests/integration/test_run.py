@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_run import KFDET, kfdet, statuses, write_configurations
+import yaml
+from tiny_run import KFDET, configuration, kfdet, statuses, write_configurations
 
+from kfdet.schema.gate import Decision
 from kfdet.schema.run_record import RunRecord
 from kfdet.storage.documents import read_document
 
@@ -120,6 +122,33 @@ def test_publishing_the_champion_again_adds_no_version(folder):
     assert record.verdict == "pass"
     assert record.published_version == 1
     assert len(list((folder / "registry" / "tiny" / "versions").iterdir())) == 1
+
+
+def test_a_champion_that_was_measured_on_other_images_is_evaluated_again(folder):
+    kfdet(
+        "data", "synth", "--out", "other", "--train", 8, "--val", 4, "--test", 12, "--seed", 5,
+        folder=folder,
+    )  # fmt: skip
+    config = configuration(0.0) | {
+        "gate": {
+            "no_champion": "fail", "confidence": 0.5, "resamples": 100,
+            "rules": [{"metric": "ar_100", "champion": {"max_drop": 1.0}}],
+        }
+    }  # fmt: skip
+    config["dataset"]["test"] = "other/test-*.tfrecord"
+    config["training"]["steps"] = 20
+    (folder / "compare.yaml").write_text(yaml.safe_dump(config))
+    record, _ = run(folder, "compare.yaml")
+    assert record.verdict == "pass"
+    status = statuses(record)
+    assert (status["evaluate"], status["merge"], status["gate"]) == ("done", "done", "done")
+    gate = next(stage for stage in record.stages if stage.stage == "gate")
+    (rule,) = read_document(Decision, gate.outputs["decision_json"]).rules
+    assert rule.champion is not None
+    assert rule.standard_error is not None
+    kept = list((folder / "registry/tiny/versions/000001/measured").glob("*/metrics.json"))
+    assert len(kept) == 1
+    assert "measured again" in (folder / "out" / gate.report).read_text()
 
 
 def test_changed_evaluation_runs_again_what_depends_on_it(folder):

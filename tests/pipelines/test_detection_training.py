@@ -34,7 +34,8 @@ def test_it_parses_into_the_pipeline_protos(documents, spec):
         documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
     )
     assert spec.pipeline_info.name == "detection-training"
-    assert set(deployment.executors) == {f"exec-{stage}" for stage in STAGES}
+    of_champion = {"exec-champion", "exec-evaluate-2", "exec-merge-2", "exec-record"}
+    assert set(deployment.executors) == {f"exec-{stage}" for stage in STAGES} | of_champion
     for platform in documents[1:]:
         json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
 
@@ -64,7 +65,32 @@ def test_gate_and_publish_are_never_taken_from_the_cache(spec):
         return found
 
     uncached = {name for name, cached in caching(spec.root.dag.tasks).items() if not cached}
-    assert uncached == {"gate", "publish"}
+    assert uncached == {"gate", "publish", "champion", "record"}
+
+
+def test_the_champion_is_evaluated_only_where_it_was_measured_elsewhere(spec):
+    root = spec.root.dag.tasks
+    inside = spec.components["comp-champion-on-the-same-images"].dag.tasks
+    assert "champion-on-the-same-images" in root["gate"].dependent_tasks
+    (looked,) = [name for name, task in inside.items() if not task.trigger_policy.condition]
+    (condition,) = [task for task in inside.values() if task.trigger_policy.condition]
+    assert looked == "champion"
+    assert condition.trigger_policy.condition == (
+        "inputs.parameter_values['pipelinechannel--champion-Output'] == 'evaluate'"
+    )
+    names = [task.task_info.name for task in inside.values()]
+    assert "champion: champion" in names
+
+
+def test_tasks_that_work_for_the_gate_have_names_of_their_own(spec):
+    """Where a component serves twice, the run's table goes by these names."""
+    names = [
+        task.task_info.name
+        for component in (spec.root, *spec.components.values())
+        for task in component.dag.tasks.values()
+        if spec.components[task.component_ref.name].executor_label
+    ]
+    assert sorted(set(names)) == sorted(names)
 
 
 def loops(spec):

@@ -93,7 +93,8 @@ def _observe(tasks: Path, *, stopping: threading.Event) -> None:
         return iteration
 
     def execute_and_tell(**task: Any) -> Any:
-        name = task["task_name"]
+        # Where one component serves twice, the display names tell the tasks apart.
+        name = task["task_spec"].task_info.name or task["task_name"]
         # Retries are for a cluster's lost nodes. Here a person watches, and starts the run again.
         task["task_spec"].ClearField("retry_policy")
         hits.last = None

@@ -338,11 +338,19 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
             help="IoU thresholds, areas, counts and slices: YAML, or a run configuration",
         )
 
+    champion = stage("champion", "say whether the champion must be measured on these images")
+    inputs(champion, manifest=manifest)
+    champion.add_argument("--split", choices=("train", "val", "test"), default="test")
+
+    record = stage("record", "keep what the champion scored on other images")
+    inputs(record, metrics="metrics.json of the champion's export, with its evidence beside it")
+
     gate = stage("gate", "hold metrics against a policy and the champion")
     gate.add_argument("metrics", metavar="METRICS", help="metrics.json from merge or metrics")
-    gate.add_argument(
-        "--policy", metavar="FILE", required=True, help="gate policy, or a run configuration"
-    )
+    for parser in (champion, gate):
+        parser.add_argument(
+            "--policy", metavar="FILE", required=True, help="gate policy, or a run configuration"
+        )
     gate.add_argument(
         "--exit-code", action="store_true", help="end with 20 or 21 when it does not pass"
     )
@@ -356,7 +364,8 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     publish.add_argument("export", metavar="EXPORT", help="folder of the export")
     inputs(publish, decision="decision.json from gate", metrics="metrics.json from merge")
     publish.add_argument("--run-name", default="by hand", help="noted in the version's record")
-    for parser, required in ((gate, False), (publish, True)):
+    named = ((champion, True), (record, True), (gate, False), (publish, True))
+    for parser, required in named:
         parser.add_argument("--registry", metavar="DIR", default="registry")
         parser.add_argument("--model", metavar="NAME", required=required, default="")
 

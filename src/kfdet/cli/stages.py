@@ -201,6 +201,30 @@ def metrics(arguments: argparse.Namespace) -> None:
     )
 
 
+def champion(arguments: argparse.Namespace) -> None:
+    _run(
+        "champion",
+        arguments,
+        policy=read_policy(Path(arguments.policy)),
+        registry=arguments.registry,
+        model=arguments.model,
+        split=arguments.split,
+        manifest=Path(arguments.manifest),
+        selected=Path(arguments.out) / "selected.json",
+    )
+
+
+def record(arguments: argparse.Namespace) -> None:
+    _run(
+        "record",
+        arguments,
+        registry=arguments.registry,
+        model=arguments.model,
+        metrics=Path(arguments.metrics),
+        evidence=Path(arguments.metrics).parent / "evidence",
+    )
+
+
 def gate(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     result = _run(

@@ -42,13 +42,24 @@ class Champion:
 
     Attributes:
         version: Its number in the registry.
-        metrics: What was measured when it was published.
+        metrics: What was measured when it was published, or again on the candidate's images.
         evidence: What these follow from; None when it was not kept, or is not asked for.
+        checkpoint_digest: Of the checkpoint that it was exported from; None where that is the one
+            that the metrics name.
+        measured_again: Whether its export was measured again.
     """
 
     version: int
     metrics: Metrics
     evidence: Evidence | None = None
+    checkpoint_digest: str | None = None
+    measured_again: bool = False
+
+    def is_of(self, metrics: Metrics) -> bool:
+        """Tells whether metrics are of the very same model."""
+        return (self.checkpoint_digest or self.metrics.checkpoint_digest) == (
+            metrics.checkpoint_digest
+        )
 
 
 def decide(
@@ -264,7 +275,7 @@ def _against(
         )
         return _Rival(settled=("holds" if answer == "pass" else "fails", reason))
     theirs = read(champion.metrics, rule)
-    if champion.metrics.checkpoint_digest == metrics.checkpoint_digest:
+    if champion.is_of(metrics):
         reason = f"{value}; the champion, {_version(champion)}, is this very model."
         return _Rival(theirs=theirs.value, settled=("holds", reason))
     apart = why_incomparable(metrics, champion)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kfdet.core.gating import Champion
+from kfdet.core.gating import Champion, why_incomparable
 from kfdet.report.page import (
     Html,
     Section,
@@ -144,25 +144,31 @@ def _comparison(metrics: Metrics, champion: Champion | None) -> Section:
             title="Champion",
             body=(paragraph("Nothing was published under this name yet; there is no champion."),),
         )
-    comparable = champion.metrics.split_digest == metrics.split_digest
+    apart = why_incomparable(metrics, champion)
     rows: list[list[str | float | None]] = []
     for name in METRIC_NAMES:
         mine, theirs = metrics.overall.value(name), champion.metrics.overall.value(name)
-        rows.append([name, mine, theirs, _gain(mine, theirs, comparable=comparable)])
+        rows.append([name, mine, theirs, _gain(mine, theirs, comparable=not apart)])
     classes: list[list[str | float | None]] = []
     for entry in metrics.classes:
         other = champion.metrics.of_class(entry.name)
         mine, theirs = entry.metrics.ap, other.metrics.ap if other else None
-        classes.append([entry.name, mine, theirs, _gain(mine, theirs, comparable=comparable)])
+        classes.append([entry.name, mine, theirs, _gain(mine, theirs, comparable=not apart)])
     notes: list[Html] = []
-    if not comparable:
+    if apart:
+        notes.append(message(f"{apart[0].upper()}{apart[1:]}", "warn"))
+    if champion.measured_again:
         notes.append(
-            message("The champion was measured on other images: the numbers don't compare.", "warn")
+            message(
+                f"The champion was published on another {metrics.split} set. Its export was measured "
+                "again on the candidate's images, and these are its numbers there.",
+                "neutral",
+            )
         )
     headers = ["Candidate", f"Champion, version {champion.version}", "Difference"]
     return Section(
         title="Champion",
-        intro="The candidate beside the published model, on the numbers each was released with.",
+        intro="The candidate beside the published model.",
         body=(
             *notes,
             table(["Metric", *headers], rows, caption="Over all classes"),

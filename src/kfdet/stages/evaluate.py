@@ -14,10 +14,13 @@ from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.checkpoints import check_checkpoint
+from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
+from kfdet.storage.locations import join
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.shards import ShardWriter
 from kfdet.storage.splits import read_split, shard_images
+from kfdet.storage.stores import store_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +97,9 @@ def run(
 
 def _detector(resolved: ResolvedExperiment, checkpoint: str, digest: str) -> Any:
     """Returns the detector of a checkpoint, or that of an export where the path is its folder."""
-    folder = Path(checkpoint)
-    if (folder / EXPORT_FILE).is_file():
+    manifest = join(checkpoint, EXPORT_FILE)
+    if store_of(manifest).find(manifest):
+        folder = local_folder(checkpoint)
         from kfdet.models.saved_model import SavedModelDetector
 
         present = read_document(ExportManifest, folder / EXPORT_FILE).content_digest

@@ -64,6 +64,8 @@ def run(
     candidate = read_document(Metrics, metrics)
     published = ModelRegistry(registry, model=model)
     champion = published.champion()
+    if champion is not None:
+        champion = published.measured_on(champion, split_digest=candidate.split_digest) or champion
     matched = None
     if policy.needs_intervals():
         matched = _evidence(candidate, evidence)

@@ -3,6 +3,7 @@
     <registry>/<model>/versions/000001/   the export's files, export.json, metrics.json,
                                           decision.json, model_card.md, version.json, and
                                           the folder evidence, that the metrics follow from
+    .../versions/000001/measured/<split>/ metrics.json and evidence of its export on other images
     <registry>/<model>/champion.json      which version is the champion
 
 A version appears whole, under a number that nobody else has. Publishers need no lock: who finds his
@@ -13,6 +14,7 @@ when it was looked at.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
@@ -47,6 +49,7 @@ METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
 MODEL_CARD_FILE = "model_card.md"
 _VERSIONS = "versions"
+_MEASURED = "measured"
 _OWN_FILES = {EXPORT_FILE, VERSION_FILE, METRICS_FILE, DECISION_FILE, MODEL_CARD_FILE}
 _COPY_BYTES = 1 << 20
 
@@ -146,7 +149,11 @@ class ModelRegistry:
                 expected=f"metrics with digest {decision.metrics_digest[:12]}",
                 remedy="It was changed after publishing: restore it from a copy.",
             )
-        return Champion(version=version.version, metrics=metrics)
+        return Champion(
+            version=version.version,
+            metrics=metrics,
+            checkpoint_digest=version.checkpoint_digest,
+        )
 
     def exports(self) -> dict[int, ExportManifest]:
         """Returns the export of every version up to the champion, oldest first.
@@ -171,7 +178,10 @@ class ModelRegistry:
         digest = champion.metrics.evidence_digest
         if digest is None:
             return None
-        place = join(self._shelf.version(champion.version), EVIDENCE_FOLDER)
+        place = self._shelf.version(champion.version)
+        if champion.measured_again:
+            place = self._measured(champion, champion.metrics.split_digest)
+        place = join(place, EVIDENCE_FOLDER)
         try:
             folder = local_folder(place)
         except FileNotFoundError:
@@ -179,6 +189,72 @@ class ModelRegistry:
         if not folder.exists():
             return None
         return read_evidence(folder, images=champion.metrics.images, digest=digest)
+
+    def export(self, champion: Champion) -> tuple[str, ExportManifest]:
+        """Returns where a champion's export lies, and its manifest."""
+        place = self._shelf.version(champion.version)
+        return place, read_document(ExportManifest, join(place, EXPORT_FILE))
+
+    def measured_on(self, champion: Champion, *, split_digest: str) -> Champion | None:
+        """Returns a champion with its metrics on a split, or None where there are none.
+
+        Raises:
+            ArtifactError: What lies there was measured on other images, or of another export.
+        """
+        if champion.metrics.split_digest == split_digest:
+            return champion
+        place = join(self._measured(champion, split_digest), METRICS_FILE)
+        if store_of(place).find(place) is None:
+            return None
+        metrics = read_document(Metrics, place)
+        self._check_measured(metrics, champion, split_digest=split_digest, where=place)
+        return dataclasses.replace(champion, metrics=metrics, measured_again=True)
+
+    def record(self, metrics: Metrics, evidence: Path) -> int:
+        """Keeps what the champion's export scored on other images than it was published with.
+
+        What is kept already stays. The metrics are written last: without them nothing is there.
+
+        Returns:
+            The champion's version.
+
+        Raises:
+            ArtifactError: There is no champion, the metrics are not those of its export, or the
+                evidence is not what they follow from.
+        """
+        champion = self.champion()
+        if champion is None:
+            raise ArtifactError("there is no champion", where=self._folder)
+        split = metrics.split_digest
+        self._check_measured(metrics, champion, split_digest=split, where="the metrics")
+        _check_evidence(metrics, evidence)
+        if self.measured_on(champion, split_digest=split) is None:
+            place = self._measured(champion, split)
+            if metrics.evidence_digest is not None:
+                for file in sorted(path for path in evidence.iterdir() if path.is_file()):
+                    there = join(place, EVIDENCE_FOLDER, file.name)
+                    store_of(there).upload(file, there)
+            write_document(join(place, METRICS_FILE), metrics)
+        return champion.version
+
+    def _measured(self, champion: Champion, split_digest: str) -> str:
+        return join(self._shelf.version(champion.version), _MEASURED, split_digest)
+
+    def _check_measured(
+        self, metrics: Metrics, champion: Champion, *, split_digest: str, where: str
+    ) -> None:
+        _, export = self.export(champion)
+        if (metrics.checkpoint_digest, metrics.split_digest) == (
+            export.content_digest, split_digest,
+        ):  # fmt: skip
+            return
+        raise ArtifactError(
+            f"of model {metrics.checkpoint_digest[:12]} on split {metrics.split_digest[:12]}",
+            where=where,
+            expected=f"the export {export.content_digest[:12]} of version {champion.version} on "
+            f"{split_digest[:12]}",
+            remedy="Another model was published meanwhile: run the pipeline again.",
+        )
 
     def publish(self, submission: Submission) -> Published:
         """Copies an export into a new version and makes it the champion.
@@ -200,7 +276,8 @@ class ModelRegistry:
         with self._shelf.staging() as work:
             copy_export(submission.folder, submission.export, to=work)
             write_document(work / METRICS_FILE, submission.metrics)
-            _copy_evidence(submission, to=work / EVIDENCE_FOLDER)
+            if submission.evidence is not None:
+                _copy_evidence(submission.metrics, submission.evidence, to=work / EVIDENCE_FOLDER)
             write_document(work / DECISION_FILE, submission.decision)
             published = self._place(submission, work)
         self._crown(published.version)
@@ -336,22 +413,27 @@ def copy_export(folder: Path, export: ExportManifest, *, to: Path) -> None:
     write_document(to / EXPORT_FILE, export)
 
 
-def _copy_evidence(submission: Submission, *, to: Path) -> None:
-    if submission.evidence is None or submission.metrics.evidence_digest is None:
+def _copy_evidence(metrics: Metrics, evidence: Path, *, to: Path) -> None:
+    _check_evidence(metrics, evidence)
+    if metrics.evidence_digest is not None:
+        shutil.copytree(evidence, to)
+
+
+def _check_evidence(metrics: Metrics, evidence: Path) -> None:
+    if metrics.evidence_digest is None:
         return
-    shutil.copytree(submission.evidence, to)
-    if evidence_digest(to) != submission.metrics.evidence_digest:
+    if evidence_digest(evidence) != metrics.evidence_digest:
         raise ArtifactError(
             "is not what the metrics follow from",
-            where=str(submission.evidence),
-            expected=f"evidence with digest {submission.metrics.evidence_digest[:12]}",
+            where=str(evidence),
+            expected=f"evidence with digest {metrics.evidence_digest[:12]}",
             remedy="Give the folder that merge wrote beside metrics.json.",
         )
 
 
 def _copy_file(folder: Path, file: FileDigest, *, to: Path) -> None:
     path = PurePosixPath(file.path)
-    own = not path.parts or file.path in _OWN_FILES or path.parts[0] == EVIDENCE_FOLDER
+    own = not path.parts or file.path in _OWN_FILES or path.parts[0] in (EVIDENCE_FOLDER, _MEASURED)
     if path.is_absolute() or ".." in path.parts or own:
         raise ArtifactError(
             f'"{file.path}" can\'t be a file of an export', where=str(folder / EXPORT_FILE)
