@@ -369,6 +369,41 @@ class FeasibilityConfig(Schema):
     )
 
 
+class DiagnosisConfig(Schema):
+    """When the evaluation's report gives advice. Shares are judged by their intervals."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="of the intervals of shares"
+    )
+    few_boxes: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="boxes of a class below which nothing is said of it"
+    )
+    low_recall: UnitInterval = Field(default=0.7, description="recall below it is low")
+    low_precision: UnitInterval = Field(default=0.7, description="precision below it is low")
+    class_behind: UnitInterval = Field(
+        default=0.6, description="share of the median ap50 below which a class is behind"
+    )
+    small_behind: UnitInterval = Field(
+        default=0.2, description="recall that small objects may be behind larger ones"
+    )
+    loose_boxes: UnitInterval = Field(
+        default=0.5, description="share of ap50 below which ap75 says that boxes are loose"
+    )
+    least_ap50: UnitInterval = Field(
+        default=0.3, description="ap50 below which boxes are not called loose: too little is found"
+    )
+    duplicates: UnitInterval = Field(
+        default=0.2, description="share of false alarms that may be second boxes"
+    )
+    confusions: UnitInterval = Field(
+        default=0.2, description="share of false alarms that may lie on another class"
+    )
+    low_ceiling: UnitInterval = Field(
+        default=0.98,
+        description="ap of the ground truth itself below which settings are in the way",
+    )
+
+
 class ParityConfig(Schema):
     """How closely the export must answer like the checkpoint."""
 
@@ -618,6 +653,7 @@ class RunConfig(Document):
     detector: DetectorConfig
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    diagnosis: DiagnosisConfig = DiagnosisConfig()
     gate: GatePolicy
     feasibility: FeasibilityConfig = FeasibilityConfig()
     export: ExportConfig = ExportConfig()
