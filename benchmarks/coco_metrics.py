@@ -195,6 +195,7 @@ def _write_shards(folder: Path, columns: dict[str, np.ndarray], images: int) -> 
 def run_merge(folder: Path) -> list[float | None]:
     from kfdet.progress import Progress
     from kfdet.schema.metrics import MeasurementConfig
+    from kfdet.schema.run_config import DiagnosisConfig
     from kfdet.stages import merge
 
     result = merge.run(
@@ -203,6 +204,7 @@ def run_merge(folder: Path) -> list[float | None]:
         split="test",
         engine="hotcoco",
         config=MeasurementConfig(),
+        diagnosis=DiagnosisConfig(),
         metrics=folder / "metrics.json",
         evidence=folder / "evidence",
         report=folder / "report.html",

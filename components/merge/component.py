@@ -12,6 +12,7 @@ def merge(
     split: str,
     engine: str,
     measurement: str,
+    diagnosis: str,
     shards: Input[List[Artifact]],
     manifest: Input[Artifact],
     metrics_json: Output[Artifact],
@@ -25,6 +26,7 @@ def merge(
         split: train, val or test.
         engine: COCO engine: hotcoco or pycocotools.
         measurement: IoU thresholds, areas, counts and slices, as JSON.
+        diagnosis: The section `diagnosis` of the run configuration, as JSON.
         shards: The folders of all the evaluation tasks, in any order.
         manifest: Manifest of the validated data.
         metrics_json: The 12 COCO statistics, per class too, with curves, errors, calibration and slices.
@@ -37,6 +39,7 @@ def merge(
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
     from kfdet.schema.metrics import MeasurementConfig
+    from kfdet.schema.run_config import DiagnosisConfig
     from kfdet.stages import merge as stage
     from kfdet.storage.scalars import write_scalars
 
@@ -47,6 +50,7 @@ def merge(
             split=split,
             engine=engine,
             config=parse_json(MeasurementConfig, measurement, where="measurement"),
+            diagnosis=parse_json(DiagnosisConfig, diagnosis, where="diagnosis"),
             metrics=Path(metrics_json.path),
             evidence=Path(evidence.path),
             report=Path(report.path),

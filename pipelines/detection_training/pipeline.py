@@ -80,6 +80,7 @@ def detection_training(
         evaluation_batch_size: int = 8,
         engine: str = "hotcoco",
         measurement: str = "{}",
+        diagnosis: str = "{}",
         select_metric: str = "ap",
     ):
         digest = data_digest
@@ -174,6 +175,7 @@ def detection_training(
                 split="test",
                 engine=engine,
                 measurement=measurement,
+                diagnosis=diagnosis,
                 shards=dsl.Collected(evaluated.outputs["detections"]),
                 manifest=validated.outputs["manifest"],
             )
@@ -187,6 +189,8 @@ def detection_training(
             num_shards=num_shards,
             batch_size=evaluation_batch_size,
             engine=engine,
+            measurement=measurement,
+            diagnosis=diagnosis,
             experiment=rendered.outputs["experiment"],
             manifest=validated.outputs["manifest"],
         ).after(selected)
@@ -258,6 +262,8 @@ def _champion_on_the_same_images(
         num_shards: int,
         batch_size: int,
         engine: str,
+        measurement: str,
+        diagnosis: str,
         experiment: dsl.Input[dsl.Artifact],
         manifest: dsl.Input[dsl.Artifact],
     ):
@@ -289,6 +295,8 @@ def _champion_on_the_same_images(
                     merge(
                         split="test",
                         engine=engine,
+                        measurement=measurement,
+                        diagnosis=diagnosis,
                         shards=dsl.Collected(evaluated.outputs["detections"]),
                         manifest=manifest,
                     )

@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core.advice import advise, with_examples
-from kfdet.core.coco import canonical, evaluate, metrics_document
-from kfdet.core.diagnosis import diagnose
-from kfdet.core.evidence import gather_evidence
-from kfdet.core.metric_details import metric_details
-from kfdet.schema.metrics import OperatingPoint, ScoreDetails
+from kfdet.core.coco import canonical, metrics_document
+from kfdet.core.measurement import measure
+from kfdet.schema.metrics import MeasurementConfig, OperatingPoint, ScoreDetails
 from kfdet.schema.run_config import DiagnosisConfig
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
@@ -22,14 +20,12 @@ LABELS = label_map("circle", "square", "triangle")
 CONFIG = DiagnosisConfig()
 
 
-def measured(seed, *, images=12, **options):
-    data = canonical(random_data(seed, images=images, **options))
-    evidence = gather_evidence(data, label_map=LABELS)
-    evaluation = evaluate(data, label_map=LABELS, depth="errors")
-    diagnosis = diagnose(data, evaluation, evidence, label_map=LABELS)
+def measured(seed, *, images=12):
+    data = canonical(random_data(seed, images=images))
+    found = measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig())
     return metrics_document(
-        evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
-        details=metric_details(diagnosis, evaluation, evidence),
+        found.evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
+        details=found.details,
     )  # fmt: skip
 
 

@@ -4,12 +4,14 @@ import pytest
 from evaluation_cases import label_map, random_data, shard_result
 from PIL import Image
 
+from kfdet.core.advice import advise
 from kfdet.core.coco import canonical, metrics_document
 from kfdet.core.measurement import measure
 from kfdet.errors import DataError
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import Example, Galleries, example_boxes, read_galleries
 from kfdet.schema.metrics import MeasurementConfig
+from kfdet.schema.run_config import DiagnosisConfig
 
 NOTHING = Galleries(misses=(), false_alarms=(), typical=())
 
@@ -34,7 +36,8 @@ def page():
     document, diagnosis = evaluated(random_data(1, images=30), labels)
     example = Example(row=3, image=Image.new("RGB", (300, 300), "green"))
     galleries = Galleries(misses=(example,), false_alarms=(example,), typical=())
-    return document, diagnosis, evaluation_page(document, diagnosis, galleries)
+    advice = advise(document, config=DiagnosisConfig(low_recall=1.0, low_precision=1.0))
+    return document, diagnosis, evaluation_page(document, diagnosis, galleries, advice=advice)
 
 
 def test_the_page_shows_the_twelve_numbers_in_words(page):
@@ -50,6 +53,15 @@ def test_the_page_has_its_sections_and_only_galleries_with_pictures(page):
         "What stands out", "Classes", "Precision and recall", "Score threshold", "Errors",
         "Confusion", "Parts of the set", "Misses", "False alarms", "Evidence",
     ]  # fmt: skip
+
+
+def test_advice_names_keys_and_thresholds_and_links_what_the_page_has(page):
+    html = page[2]
+    assert "Many objects are not found." in html
+    assert "diagnosis.low_recall: 1" in html
+    anchors = set(re.findall(r'<section id="([^"]+)"', html))
+    linked = re.findall(r'<a href="#([^"]+)"', html)
+    assert {"misses", "false-alarms"} <= set(linked) <= anchors
 
 
 def test_the_page_loads_nothing_from_elsewhere(page):

@@ -27,7 +27,7 @@ POLICY = GatePolicy(rules=(GateRule(metric="ap", at_least=0.0),))
 RUN = {
     "merge": """
         merge.run(shards=[here / "shard"], manifest=here / "manifest.json", split="test",
-                  engine=engine, config=MeasurementConfig(), metrics=here / "out.json", evidence=here / "e", report=here / "r.html",
+                  engine=engine, config=MeasurementConfig(), diagnosis=DiagnosisConfig(), metrics=here / "out.json", evidence=here / "e", report=here / "r.html",
                   progress=progress)""",
     "gate": """
         gate.run(metrics=here / "metrics.json", evidence=None, policy=policy, registry=str(here / "registry"),
@@ -42,7 +42,7 @@ import json, sys
 from pathlib import Path
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import GatePolicy
+from kfdet.schema.run_config import DiagnosisConfig, GatePolicy
 from kfdet.stages import {stage}
 here, engine = Path(sys.argv[1]), sys.argv[2]
 policy = GatePolicy.model_validate_json((here / "policy.json").read_text())

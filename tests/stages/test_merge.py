@@ -16,6 +16,7 @@ from kfdet.core.completeness import image_ids_of_shard
 from kfdet.errors import ArtifactError, DataError
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig, Metrics
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.stages import merge
 from kfdet.storage.documents import read_document, write_document
 
@@ -42,6 +43,7 @@ def run(folder, shards, engine="hotcoco", split=SPLIT, config=COCO_MEASUREMENT):
         split="test",
         engine=engine,
         config=config,
+        diagnosis=DiagnosisConfig(),
         metrics=folder / "metrics.json",
         evidence=folder / "evidence",
         report=folder / "report.html",

@@ -6,6 +6,7 @@ from PIL import Image
 from kfdet.cli.main import main
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig, Metrics
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.stages import metrics
 from kfdet.storage.documents import read_document
 
@@ -41,6 +42,7 @@ def run(folder, **changes):
             "split": "test",
             "engine": "hotcoco",
             "config": MeasurementConfig(),
+            "diagnosis": DiagnosisConfig(),
             "metrics": folder / "metrics.json",
             "evidence": folder / "evidence",
             "report": folder / "report.html",

@@ -338,6 +338,13 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
             help="IoU thresholds, areas, counts and slices: YAML, or a run configuration",
         )
 
+    for parser in (merge, metrics):
+        parser.add_argument(
+            "--diagnosis",
+            metavar="FILE",
+            help="when the report gives advice: YAML, or a run configuration",
+        )
+
     champion = stage("champion", "say whether the champion must be measured on these images")
     inputs(champion, manifest=manifest)
     champion.add_argument("--split", choices=("train", "val", "test"), default="test")

@@ -100,6 +100,7 @@ def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) 
         "num_shards": config.evaluation.shards,
         "evaluation_batch_size": config.evaluation.batch_size,
         "engine": config.evaluation.engine,
+        "diagnosis": config.diagnosis.canonical_json(),
         "measurement": config.evaluation.measurement().canonical_json(),
         "select_metric": config.evaluation.select_metric,
     }

@@ -12,8 +12,8 @@ from kfdet.cli.output import VERDICT_EXIT_CODES, answer
 from kfdet.errors import UsageError
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import ParityConfig
-from kfdet.storage.run_config import read_measurement, read_policy, read_run_config
+from kfdet.schema.run_config import DiagnosisConfig, ParityConfig
+from kfdet.storage.run_config import read_diagnosis, read_measurement, read_policy, read_run_config
 
 
 def _run(stage: str, arguments: argparse.Namespace, **inputs: Any) -> Any:
@@ -178,6 +178,7 @@ def merge(arguments: argparse.Namespace) -> None:
         split=arguments.split,
         engine=arguments.engine,
         config=_measurement(arguments.evaluation),
+        diagnosis=_diagnosis(arguments.diagnosis),
         metrics=out / "metrics.json",
         evidence=out / "evidence",
         report=out / "report.html",
@@ -195,6 +196,7 @@ def metrics(arguments: argparse.Namespace) -> None:
         split=arguments.split,
         engine=arguments.engine,
         config=_measurement(arguments.evaluation),
+        diagnosis=_diagnosis(arguments.diagnosis),
         metrics=out / "metrics.json",
         evidence=out / "evidence",
         report=out / "report.html",
@@ -277,6 +279,10 @@ def publish(arguments: argparse.Namespace) -> None:
 
 def _measurement(path: str | None) -> MeasurementConfig:
     return read_measurement(Path(path)) if path else MeasurementConfig()
+
+
+def _diagnosis(path: str | None) -> DiagnosisConfig:
+    return read_diagnosis(Path(path)) if path else DiagnosisConfig()
 
 
 def _evidence_beside(metrics: str) -> Path | None:

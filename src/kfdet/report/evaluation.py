@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kfdet.core.advice import Advice, with_examples
 from kfdet.core.coco import RECALL_POINTS
 from kfdet.core.diagnosis import Diagnosis
 from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, ScoreCurve
@@ -15,9 +16,13 @@ from kfdet.report.page import (
     Html,
     Section,
     Tile,
+    anchor_of,
+    code,
     columns,
     details,
     heading,
+    link,
+    listing,
     message,
     page,
     paragraph,
@@ -79,15 +84,33 @@ _LARGEST_MATRIX = 24
 _PAIRS = 15
 
 
-def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries) -> str:
+def evaluation_page(
+    metrics: Metrics,
+    diagnosis: Diagnosis,
+    galleries: Galleries,
+    *,
+    advice: Sequence[Advice] = (),
+) -> str:
     """Returns the report of an evaluation as one HTML document.
 
     Args:
         metrics: The numbers.
         diagnosis: What is behind them.
         galleries: Pictures of the failures.
+        advice: What stands out.
     """
     ap = metrics.overall.ap
+    sections = [
+        _classes(metrics, diagnosis),
+        _curves(metrics),
+        _scores(metrics, diagnosis),
+        _errors(metrics, diagnosis),
+        _confusion(diagnosis),
+        *_slices(metrics),
+        *gallery_sections(diagnosis, galleries),
+        _evidence(metrics),
+    ]
+    shown = {section.title for section in sections}
     return page(
         title=f"Evaluation on the {metrics.split} set",
         subtitle=f"{plural(metrics.images, 'image')}, {plural(metrics.boxes, 'object')} of "
@@ -95,17 +118,7 @@ def evaluation_page(metrics: Metrics, diagnosis: Diagnosis, galleries: Galleries
         f"{plural(metrics.detections, 'detection')}, merged from {plural(metrics.shards, 'shard')}",
         status=(f"AP {_value(ap)}", "neutral") if ap is not None else ("AP undefined", "warn"),
         tiles=_tiles(metrics, diagnosis),
-        sections=[
-            _advice(metrics, diagnosis),
-            _classes(metrics, diagnosis),
-            _curves(metrics),
-            _scores(metrics, diagnosis),
-            _errors(metrics, diagnosis),
-            _confusion(diagnosis),
-            *_slices(metrics),
-            *gallery_sections(diagnosis, galleries),
-            _evidence(metrics),
-        ],
+        sections=[_advice(metrics, diagnosis, advice, shown=shown), *sections],
     )
 
 
@@ -132,7 +145,9 @@ def _tiles(metrics: Metrics, diagnosis: Diagnosis) -> list[Tile]:
     ]
 
 
-def _advice(metrics: Metrics, diagnosis: Diagnosis) -> Section:
+def _advice(
+    metrics: Metrics, diagnosis: Diagnosis, advice: Sequence[Advice], *, shown: set[str]
+) -> Section:
     body: list[Html] = []
     if metrics.overall.ap is None:
         body.append(
@@ -149,14 +164,31 @@ def _advice(metrics: Metrics, diagnosis: Diagnosis) -> Section:
                 "bad",
             )
         )
-    for advice in diagnosis.advice:
-        body.append(heading(advice.finding))
-        body.append(paragraph(f"{advice.evidence} {advice.remedy}"))
+    for piece in advice:
+        body += _piece(with_examples(piece, shown=shown))
     return Section(
         title="What stands out",
-        intro="Each point names its evidence; what the numbers don't show is not said.",
+        intro="Each point names its evidence; what the numbers don't show is not said. Shares have "
+        "the interval that they are judged by, and thresholds are those of `diagnosis` in the "
+        "configuration.",
         body=tuple(body or [paragraph("Nothing: no rule of this page found a weak place.")]),
     )
+
+
+def _piece(advice: Advice) -> list[Html]:
+    facts: dict[str, str | Html | float | int | None] = {
+        "To try": listing(code(key) for key in advice.keys),
+        "Judged by": listing(
+            code(f"diagnosis.{name}: {value:g}") for name, value in advice.thresholds.items()
+        ),
+    }
+    if advice.examples:
+        facts["To see"] = listing(link(name, f"#{anchor_of(name)}") for name in advice.examples)
+    return [
+        heading(advice.finding),
+        paragraph(f"{advice.evidence} {advice.remedy}"),
+        properties(facts),
+    ]
 
 
 def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:

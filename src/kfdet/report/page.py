@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,8 @@ from kfdet.report.markup import Html, tag
 from kfdet.report.wording import EN_DASH, MINUS, number
 
 __all__ = [
-    "Cell", "Html", "Section", "Tile", "Tone", "badge", "bullets", "code", "code_block", "columns", "details",
-    "heading", "link", "message", "page", "paragraph", "properties", "table",
+    "Cell", "Html", "Section", "Tile", "Tone", "anchor_of", "badge", "bullets", "code", "code_block", "columns", "details",
+    "heading", "link", "listing", "message", "page", "paragraph", "properties", "table",
 ]  # fmt: skip
 
 Tone = Literal["neutral", "good", "bad", "warn"]
@@ -181,6 +181,11 @@ def bullets(items: Sequence[str | Html]) -> Html:
     return tag("ul", *(tag("li", item) for item in items))
 
 
+def listing(items: Iterable[str | Html]) -> Html:
+    """Returns words, codes or links one after another, with commas."""
+    return Markup(", ").join(items)
+
+
 def columns(*blocks: Html) -> Html:
     """Returns blocks beside one another, below one another where the page is narrow."""
     return tag("div", *(tag("div", block) for block in blocks), class_="columns")
@@ -236,11 +241,16 @@ def _tile(tile: Tile) -> Html:
     )
 
 
+def anchor_of(title: str) -> str:
+    """Returns the anchor of the first section with that title."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
+
+
 def _anchors(sections: Sequence[Section]) -> list[tuple[Section, str]]:
     anchors: list[tuple[Section, str]] = []
     taken: set[str] = set()
     for index, section in enumerate(sections):
-        anchor = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-") or "section"
+        anchor = anchor_of(section.title)
         anchor = f"{anchor}-{index}" if anchor in taken else anchor
         taken.add(anchor)
         anchors.append((section, anchor))

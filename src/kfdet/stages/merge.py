@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kfdet.core.advice import advise
 from kfdet.core.coco import Engine, concatenate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
 from kfdet.core.measurement import measure
@@ -13,7 +14,9 @@ from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Manifest, Split
+from kfdet.schema.feasibility import Feasibility
 from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import write_evidence
@@ -43,6 +46,8 @@ def run(
     split: Split,
     engine: Engine,
     config: MeasurementConfig,
+    diagnosis: DiagnosisConfig,
+    feasibility: Path | None = None,
     metrics: Path,
     evidence: Path,
     report: Path,
@@ -56,6 +61,8 @@ def run(
         split: The split that was evaluated.
         engine: The COCO engine.
         config: What is measured.
+        diagnosis: When advice is given.
+        feasibility: What was found before training; None when it was not looked at.
         metrics: Where the metrics are written.
         evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
@@ -79,7 +86,9 @@ def run(
     )  # fmt: skip
     write_document(metrics, document)
     galleries = read_galleries(found.diagnosis, read_picture)
-    write_text(report, evaluation_page(document, found.diagnosis, galleries))
+    foreseen = read_document(Feasibility, feasibility) if feasibility else None
+    advice = advise(document, config=diagnosis, feasibility=foreseen)
+    write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
     return MergeResult(
         overall=document.overall,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from kfdet.core.advice import advise
 from kfdet.core.coco import Engine, EvaluationData, metrics_document
 from kfdet.core.coco_results import parse_reference, parse_results
 from kfdet.core.measurement import measure
@@ -19,6 +20,7 @@ from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Split
 from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import write_document
 from kfdet.storage.evidence import write_evidence
@@ -49,6 +51,7 @@ def run(
     split: Split,
     engine: Engine,
     config: MeasurementConfig,
+    diagnosis: DiagnosisConfig,
     metrics: Path,
     evidence: Path,
     report: Path,
@@ -64,6 +67,7 @@ def run(
         split: What the metrics say of themselves.
         engine: The COCO engine.
         config: What is measured.
+        diagnosis: When advice is given.
         metrics: Where the metrics are written.
         evidence: Where the folder is written that they follow from.
         report: Where the HTML report is written.
@@ -99,7 +103,8 @@ def run(
         return read_image_file(images / file)
 
     galleries = read_galleries(found.diagnosis, read)
-    write_text(report, evaluation_page(document, found.diagnosis, galleries))
+    advice = advise(document, config=diagnosis)
+    write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
     return MetricsResult(
         overall=document.overall,

@@ -11,7 +11,7 @@ import yaml
 from kfdet.errors import ConfigError, UsageError
 from kfdet.schema.base import Schema, parse
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import GatePolicy, RunConfig
+from kfdet.schema.run_config import DiagnosisConfig, GatePolicy, RunConfig
 
 _Path = tuple[int | str, ...]
 
@@ -69,6 +69,14 @@ def read_measurement(path: Path) -> MeasurementConfig:
     if isinstance(data, dict) and "evaluation" in data:
         return parse(RunConfig, data, where=str(path)).evaluation.measurement()
     return parse(MeasurementConfig, data, where=str(path))
+
+
+def read_diagnosis(path: Path) -> DiagnosisConfig:
+    """Reads when advice is given: a file of its own, or the section of a run configuration."""
+    data, _ = _read_yaml(path)
+    if isinstance(data, dict) and "dataset" in data:
+        return parse(RunConfig, data, where=str(path)).diagnosis
+    return parse(DiagnosisConfig, data, where=str(path))
 
 
 def dump_yaml(value: Schema) -> str:
