@@ -101,6 +101,7 @@ def _place_in_ui(name: str, kind: str) -> str:
     if name == "mlpipeline_ui_metadata":
         return "Visualization: the button of TensorBoard"
     places = {"HTML": "Visualization: the page below", "Metrics": "Visualization, Compare runs: numbers",
+              "ClassificationMetrics": "Visualization: a table",
               "Artifact": "Input/Output: a link to the file"}  # fmt: skip
     return places.get(_short(kind), "Input/Output: the value")
 

@@ -2,7 +2,7 @@
 
 from typing import List
 
-from kfp.dsl import HTML, Artifact, Input, Metrics, Output
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Input, Metrics, Output
 
 from components._component import light_component
 
@@ -18,6 +18,7 @@ def merge(
     metrics_json: Output[Artifact],
     evidence: Output[Artifact],
     metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
     report: Output[HTML],
 ):
     """Puts all detections into canonical image order and runs one COCO engine.
@@ -32,6 +33,7 @@ def merge(
         metrics_json: The 12 COCO statistics, per class too, with curves, errors, calibration and slices.
         evidence: Which detection hits at which overlap: what intervals are computed from.
         metrics: The 12 COCO statistics.
+        confusion: What objects of each class were taken for; beyond 20 classes, of those mixed up most.
         report: Precision-recall curves, per-class AP, misses and false alarms.
     """
     from pathlib import Path
@@ -42,6 +44,7 @@ def merge(
     from kfdet.schema.run_config import DiagnosisConfig
     from kfdet.stages import merge as stage
     from kfdet.storage.scalars import write_scalars
+    from kfdet.storage.ui import write_confusion
 
     with Progress.from_environment("merge") as progress:
         result = stage.run(
@@ -63,3 +66,4 @@ def merge(
             **result.overall.model_dump(),
             **result.more,
         )
+        write_confusion(confusion, metrics_json=Path(metrics_json.path))

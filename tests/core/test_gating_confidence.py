@@ -164,6 +164,20 @@ def test_chance_failures_among_many_rules_are_forgiven():
     assert judged(just, *others).decision == "insufficient_evidence"
 
 
+def test_a_slice_of_images_has_an_interval_and_one_of_boxes_has_none():
+    part = next(p for p in PARTS if p.by == "objects_in_image" and p.boxes > 20)
+    where = {"by": part.by, "name": part.name}
+    (found,) = judged({"metric": "ap", "at_least": 0.0, "slice": where}).rules
+    assert found.outcome == "holds"
+    whole = judged({"metric": "ap", "at_least": 0.0}).rules[0]
+    assert found.standard_error > whole.standard_error
+    part = next(p for p in PARTS if p.by == "box_size" and p.recall is not None)
+    where = {"by": part.by, "name": part.name}
+    (found,) = judged({"metric": "recall", "at_least": 0.0, "slice": where}).rules
+    assert found.outcome == "unknown"
+    assert "point_estimate" in found.reason
+
+
 def test_equal_seeds_give_equal_decisions():
     rules = [{"metric": "ap", "at_least": AP}, {"metric": "ap50", "champion": {"min_gain": 0.1}}]
     assert judged(*rules, champion=CHAMPION) == judged(*rules, champion=CHAMPION)

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from kfdet.core.coco import IOU_THRESHOLDS, canonical, metrics_document
 from kfdet.core.measurement import measure
 from kfdet.core.measures import check_policy, read, subject_in_words
-from kfdet.core.weighted import weighted_ap_at_iou, weighted_at_score
+from kfdet.core.slices import slices_of_every_set
+from kfdet.core.uncertainty import Subject, _drawn
+from kfdet.core.weighted import mean_over_classes, weighted_ap_at_iou, weighted_at_score
 from kfdet.errors import ConfigError
 from kfdet.schema.base import parse
-from kfdet.schema.metrics import MeasurementConfig
+from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
 from kfdet.schema.run_config import (
     LOW_IS_GOOD,
     METRICS_AT,
@@ -111,6 +113,27 @@ def test_columns_do_not_depend_on_their_company(seed, begin, length):
         np.testing.assert_array_equal(part, whole[begin : begin + length])
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    metric=st.sampled_from(SLICE_METRIC_NAMES),
+    which=st.integers(0, 100),
+)
+def test_a_slice_of_images_has_the_numbers_that_its_images_alone_have(seed, metric, which):
+    document, evidence = measured(seed, images=10)
+    parts = [p for p in document.details.slices if p.by == "objects_in_image" and p.boxes]
+    if not parts:
+        return
+    part = parts[which % len(parts)]
+    chosen = rule(metric, slice={"by": part.by, "name": part.name})
+    score = document.details.errors.score if metric in ("precision", "recall", "f1") else None
+    subject = Subject(metric=metric, part=(part.by, part.name), score=score)
+    values = _drawn([subject], evidence, np.ones((evidence.images, 1)), class_ids=[1, 2, 3])
+    expected = read(document, chosen).value
+    found = mean_over_classes(values[subject])
+    np.testing.assert_allclose(found, [np.nan if expected is None else expected], atol=1e-9)
+
+
 def test_a_slice_is_read_by_its_name():
     part = next(part for part in DOCUMENT.details.slices if part.boxes)
     where = {"by": part.by, "name": part.name}
@@ -163,10 +186,10 @@ def test_a_rule_that_no_metrics_could_answer_is_refused_when_it_is_read(entry, w
     assert "faults" not in failure.value.what
 
 
-def refuse(*entries, slices=SLICES):
+def refuse(*entries, features=("weather",)):
     check_policy(
-        GatePolicy.model_validate({"rules": entries}), classes=["circle", "square"], slices=slices,
-        ious=(0.5, 0.75), where="gate",
+        GatePolicy.model_validate({"rules": entries}), classes=["circle", "square"], slices=slices_of_every_set(),
+        features=features, ious=(0.5, 0.75), where="gate",
     )  # fmt: skip
 
 
@@ -175,7 +198,7 @@ def refuse(*entries, slices=SLICES):
     [
         (rule(class_name="cirle"), 'no class is called "cirle"'),
         (rule(slice={"by": "whether", "name": "rain"}), 'Did you mean "weather"?'),
-        (rule(slice={"by": "weather", "name": "rian"}), 'Did you mean "rain"?'),
+        (rule(slice={"by": "box_size", "name": "below 16px"}), 'Did you mean "below 16 px"?'),
         (rule("ap_at_iou", at=0.6), "expected one of 0.5, 0.75"),
     ],
 )
@@ -193,4 +216,4 @@ def test_a_policy_about_what_there_will_be_is_let_through():
         *(rule(slice=part.model_dump()) for part in SLICES),
         rule("ap_at_iou", at=0.75),
     )
-    refuse(rule(slice={"by": "anything", "name": "at all"}), slices=None)
+    refuse(rule(slice={"by": "anything", "name": "at all"}), features=None)

@@ -1,12 +1,17 @@
-"""TensorBoard in the cluster's UI: what is written is what the UI reads."""
+"""What the cluster's UI shows: what is written is what it reads."""
 
 import json
 
 import kubernetes_validate
 import pytest
+from evaluation_cases import digest, label_map, metrics, random_data, shard_result
 
+from kfdet.core.coco import metrics_document
+from kfdet.core.measurement import measure
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import VolumeConfig
-from kfdet.storage.ui import volumes_of_this_task, write_tensorboard_metadata
+from kfdet.storage.documents import write_document
+from kfdet.storage.ui import volumes_of_this_task, write_confusion, write_tensorboard_metadata
 
 DATA = VolumeConfig(claim="data.of-all", path="/mnt")
 RUNS = VolumeConfig(claim="kfdet", path="/mnt/kfdet")
@@ -59,3 +64,39 @@ def test_a_task_reads_its_volumes_from_the_environment():
     said = json.dumps([RUNS.model_dump(mode="json"), PART.model_dump(mode="json")])
     assert volumes_of_this_task({"KFDET_VOLUMES": said}) == [RUNS, PART]
     assert volumes_of_this_task({}) == []
+
+
+class Confusion:
+    """In the place of kfp's artifact."""
+
+    def __init__(self, path):
+        self.path, self.logged = str(path), None
+
+    def log_confusion_matrix(self, categories, matrix):
+        self.logged = categories, matrix
+
+
+def test_the_confusion_matrix_is_logged_and_kept_in_a_file(tmp_path):
+    data = random_data(1, images=20)
+    labels = label_map("circle", "square", "triangle")
+    found = measure(data, label_map=labels, engine="hotcoco", config=MeasurementConfig())
+    document = metrics_document(
+        found.evaluation, data, shard_result(data), label_map=labels, evidence_digest=digest("e"),
+        details=found.details,
+    )  # fmt: skip
+    write_document(tmp_path / "metrics.json", document)
+    artifact = Confusion(tmp_path / "confusion")
+    write_confusion(artifact, metrics_json=tmp_path / "metrics.json")
+    categories, matrix = artifact.logged
+    assert categories == ["circle", "square", "triangle", "background"]
+    assert tuple(map(tuple, matrix)) == document.details.confusion.matrix
+    kept = json.loads((tmp_path / "confusion").read_text())
+    assert kept == {"categories": categories, "matrix": matrix}
+
+
+def test_metrics_without_details_log_no_matrix_and_leave_a_file(tmp_path):
+    write_document(tmp_path / "metrics.json", metrics())
+    artifact = Confusion(tmp_path / "confusion")
+    write_confusion(artifact, metrics_json=tmp_path / "metrics.json")
+    assert artifact.logged is None
+    assert (tmp_path / "confusion").read_text() == "{}\n"

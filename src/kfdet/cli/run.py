@@ -25,6 +25,7 @@ from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
 from kfdet.cli.run_folder import RunFolder
 from kfdet.cli.run_outcome import RunProgress
 from kfdet.core import measures
+from kfdet.core.slices import slices_of_every_set
 from kfdet.errors import KfdetError
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.report import index
@@ -67,7 +68,8 @@ def check_policy(config: RunConfig) -> None:
     measures.check_policy(
         config.gate,
         classes=[label.name for label in labels.classes],
-        slices=None,
+        slices=slices_of_every_set(),
+        features=None if config.evaluation.slices == "auto" else config.evaluation.slices,
         ious=config.evaluation.iou_thresholds,
         where="gate",
     )

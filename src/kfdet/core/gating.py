@@ -31,8 +31,9 @@ from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateR
 _SLACK = 1e-12
 _NORMAL = NormalDist()
 _TOO_FEW = "too few images have ground truth for it to say how far it would move on others."
-_NO_INTERVAL_OF_SLICES = (
-    "slices have no interval: give the rule point_estimate to judge it by the measured value."
+_NO_INTERVAL_OF_BOXES = (
+    "slices of boxes have no interval, only those of images: give the rule point_estimate to judge it "
+    "by the measured value."
 )
 
 
@@ -468,15 +469,18 @@ def _drawn(
     metrics: Metrics,
     policy: GatePolicy,
 ) -> dict[int, Spread | str]:
+    cut = {parts.by for parts in evidence.image_parts}
     subjects = {
-        i: _subject(claim.rule, metrics) for i, claim in claims.items() if claim.rule.slice is None
+        i: _subject(claim.rule, metrics)
+        for i, claim in claims.items()
+        if claim.rule.slice is None or claim.rule.slice.by in cut
     }
     found = spreads(
         list(dict.fromkeys(subjects.values())), evidence, rival.evidence if rival else None,
         class_ids=[entry.id for entry in metrics.classes], resamples=policy.resamples,
         seed=policy.seed,
     )  # fmt: skip
-    answer: dict[int, Spread | str] = dict.fromkeys(claims, _NO_INTERVAL_OF_SLICES)
+    answer: dict[int, Spread | str] = dict.fromkeys(claims, _NO_INTERVAL_OF_BOXES)
     for i, subject in subjects.items():
         answer[i] = found[subject] or _TOO_FEW
     return answer
@@ -503,7 +507,14 @@ def _lacking(champion: Champion | None, evidence: Evidence | None) -> str:
 
 def _subject(rule: GateRule, metrics: Metrics) -> Subject:
     entry = metrics.of_class(rule.class_name) if rule.class_name is not None else None
-    return Subject(metric=rule.metric, at=rule.at, class_id=entry.id if entry else None)
+    at_score = rule.slice is not None and rule.metric in ("precision", "recall", "f1")
+    return Subject(
+        metric=rule.metric,
+        at=rule.at,
+        class_id=entry.id if entry else None,
+        part=(rule.slice.by, rule.slice.name) if rule.slice else None,
+        score=metrics.details.errors.score if at_score and metrics.details else None,
+    )
 
 
 def _one_sided(policy: GatePolicy) -> float:

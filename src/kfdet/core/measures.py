@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kfdet.errors import ConfigError, did_you_mean
@@ -67,8 +67,9 @@ def check_policy(
     policy: GatePolicy,
     *,
     classes: Sequence[str],
-    slices: Sequence[SliceName] | None,
-    ious: Sequence[float] | None,
+    slices: Mapping[str, Sequence[str]],
+    features: Sequence[str] | None,
+    ious: Sequence[float],
     where: str,
 ) -> None:
     """Refuses rules about what the evaluation will not have.
@@ -76,8 +77,9 @@ def check_policy(
     Args:
         policy: The policy; its schema has seen to the names of metrics.
         classes: Names in the label map.
-        slices: The parts that the test set will be cut into; None while that is not known.
-        ious: The overlaps that AP is measured at; None while that is not known.
+        slices: What every set is cut by, to the names of the parts.
+        features: Features of the records that it is cut by, too; None while that is not known.
+        ious: The overlaps that AP is measured at.
         where: Where the policy stands: `gate`.
 
     Raises:
@@ -86,7 +88,7 @@ def check_policy(
     faults = [
         (f"{where}.rules.{position}", fault)
         for position, rule in enumerate(policy.rules)
-        for fault in _faults(rule, classes=classes, slices=slices, ious=ious)
+        for fault in _faults(rule, classes=classes, slices=slices, features=features, ious=ious)
     ]
     if len(faults) == 1:
         raise ConfigError(faults[0][1], where=faults[0][0])
@@ -99,8 +101,9 @@ def _faults(
     rule: GateRule,
     *,
     classes: Sequence[str],
-    slices: Sequence[SliceName] | None,
-    ious: Sequence[float] | None,
+    slices: Mapping[str, Sequence[str]],
+    features: Sequence[str] | None,
+    ious: Sequence[float],
 ) -> list[str]:
     faults = []
     if rule.class_name is not None and rule.class_name not in classes:
@@ -109,9 +112,15 @@ def _faults(
             f'class_name: no class is called "{rule.class_name}"; expected one of '
             f"{_listed(classes)}. {hint}".rstrip()
         )
-    if rule.slice is not None and slices is not None and rule.slice not in slices:
-        faults.append(f"slice: {_no_slice(rule.slice, slices)}")
-    if rule.metric == "ap_at_iou" and ious is not None and _nearest(ious, rule.at) is None:
+    if rule.slice is not None:
+        cuts = [*slices, *(features or ())]
+        if rule.slice.by in slices:
+            unknown = rule.slice.name not in slices[rule.slice.by]
+        else:
+            unknown = features is not None and rule.slice.by not in features
+        if unknown:
+            faults.append(f"slice: {_no_slice(rule.slice, cuts, slices.get(rule.slice.by, ()))}")
+    if rule.metric == "ap_at_iou" and _nearest(ious, rule.at) is None:
         listed = _listed([f"{iou:g}" for iou in ious])
         faults.append(f"at: AP is not measured at IoU {rule.at:g}; expected one of {listed}")
     return faults
@@ -168,8 +177,9 @@ def _of_slice(metrics: Metrics, rule: GateRule, named: SliceName) -> tuple[float
     details = _details(metrics, rule)
     part = details.of_slice(named.by, named.name)
     if part is None:
-        known = [SliceName(by=entry.by, name=entry.name) for entry in details.slices]
-        raise _MissingError(f"The metrics have no such slice: {_no_slice(named, known)}.")
+        cuts = list(dict.fromkeys(entry.by for entry in details.slices))
+        names = [entry.name for entry in details.slices if entry.by == named.by]
+        raise _MissingError(f"The metrics have no such slice: {_no_slice(named, cuts, names)}.")
     return part.value(rule.metric), part.boxes
 
 
@@ -182,12 +192,10 @@ def _details(metrics: Metrics, rule: GateRule) -> Details:
     return metrics.details
 
 
-def _no_slice(named: SliceName, known: Sequence[SliceName]) -> str:
-    cuts = list(dict.fromkeys(entry.by for entry in known))
+def _no_slice(named: SliceName, cuts: Sequence[str], names: Sequence[str]) -> str:
     if named.by not in cuts:
         hint = did_you_mean(named.by, cuts)
         return f'nothing is cut by "{named.by}"; expected one of {_listed(cuts)}. {hint}'.rstrip()
-    names = [entry.name for entry in known if entry.by == named.by]
     hint = did_you_mean(named.name, names)
     return (
         f'{named.by} has no part "{named.name}"; expected one of {_listed(names)}. {hint}'.rstrip()

@@ -143,6 +143,15 @@ class _Parts:
     detections: Int64
 
 
+def slices_of_every_set() -> dict[str, tuple[str, ...]]:
+    """Returns what every set is cut by, whatever its records say, to the names of the parts."""
+    return {
+        "box_size": _SIZE_NAMES,
+        "box_aspect_ratio": _RATIO_NAMES,
+        "objects_in_image": _CROWDING_NAMES,
+    }
+
+
 def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -> Iterator[Slice]:
     """Yields the numbers of every part with an image in it, and of every part of the boxes.
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kfdet.core.coco import Float64
+from kfdet.core.coco import Bool, Float64
 from kfdet.core.evidence import Evidence
 from kfdet.core.weighted import (
     mean_over_classes,
@@ -65,11 +65,15 @@ class Subject:
         metric: Any that a rule of the gate can read.
         at: The IoU, recall or precision that it is read at.
         class_id: Of this class alone; over all classes when None.
+        part: Of this slice of images alone: what it is cut by, and its name.
+        score: That precision, recall and f1 are taken at; that of the highest F1 when None.
     """
 
     metric: PolicyMetric
     at: float | None = None
     class_id: int | None = None
+    part: tuple[str, str] | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +251,27 @@ def _drawn(
 ) -> dict[Subject, Float64]:
     """Returns float64[K, S] of each subject, whose value is the mean over the K rows."""
     answer: dict[Subject, Float64] = {}
+    for part in dict.fromkeys(subject.part for subject in subjects):
+        mine = [subject for subject in subjects if subject.part == part]
+        counting = weights if part is None else weights * _inside(evidence, part)[:, None]
+        answer |= _drawn_together(mine, evidence, counting, class_ids=class_ids)
+    return answer
+
+
+def _inside(evidence: Evidence, part: tuple[str, str]) -> Bool:
+    """Tells which images are in a slice, bool[I]; none where there is no such slice."""
+    by, name = part
+    for parts in evidence.image_parts:
+        if parts.by == by and name in parts.names:
+            inside: Bool = parts.place == parts.names.index(name)
+            return inside
+    return np.zeros(evidence.images, np.bool_)
+
+
+def _drawn_together(
+    subjects: Sequence[Subject], evidence: Evidence, weights: Float64, *, class_ids: Sequence[int]
+) -> dict[Subject, Float64]:
+    answer: dict[Subject, Float64] = {}
     averaged = [s for s in subjects if s.metric in METRIC_NAMES or s.metric == "ap_at_iou"]
     for metric, at in dict.fromkeys((subject.metric, subject.at) for subject in averaged):
         mine = [subject for subject in averaged if (subject.metric, subject.at) == (metric, at)]
@@ -265,7 +290,12 @@ def _drawn(
         if subject not in answer:
             together = list(class_ids) if subject.class_id is None else [subject.class_id]
             answer[subject] = weighted_at_score(
-                evidence, weights, metric=subject.metric, at=subject.at, class_ids=together
+                evidence,
+                weights,
+                metric=subject.metric,
+                at=subject.at,
+                score=subject.score,
+                class_ids=together,
             )[None]
     return answer
 

@@ -225,6 +225,7 @@ def weighted_at_score(
     *,
     metric: PolicyMetric,
     at: float | None,
+    score: float | None = None,
     class_ids: Sequence[int],
 ) -> Float64:
     """Returns a metric of the curve along the score, at IoU 0.5, float64[S].
@@ -235,6 +236,7 @@ def weighted_at_score(
         metric: precision, recall or f1, at the score of the highest F1; precision_at_recall,
             recall_at_precision, or calibration_error.
         at: The recall or the precision that it is read at.
+        score: That precision, recall and f1 are taken at in place of that of the highest F1.
         class_ids: The classes, taken together.
 
     Returns:
@@ -252,11 +254,27 @@ def weighted_at_score(
     rows, hit = rows[order], hit[order]
     objects = bit(evidence.object_areas, 0) & np.isin(evidence.object_class, class_ids)
     total = _counted(evidence.object_image[objects], weights)
+    if score is not None:
+        kept_rows = evidence.score[rows] >= score
+        kept = _counted(evidence.image[rows[kept_rows]], weights)
+        hits = _counted(evidence.image[rows[kept_rows & hit]], weights)
+        return _at_one_score(hits, kept, total, metric=metric)
     answer = np.full(weights.shape[1], np.nan)
     for begin in range(0, weights.shape[1], _COLUMNS_AT_ONCE):
         block = slice(begin, begin + _COLUMNS_AT_ONCE)
         hits, kept = _along_the_score(evidence, rows, hit, np.ascontiguousarray(weights[:, block]))
         answer[block] = _read_off(hits, kept, total[block], metric=metric, at=at)
+    return np.where(total > 0, answer, np.nan)
+
+
+def _at_one_score(hits: Float64, kept: Float64, total: Float64, *, metric: PolicyMetric) -> Float64:
+    """Args:
+    hits, kept, total: float64[S], weights of hits, of detections and of objects.
+    """
+    part, whole = {
+        "precision": (hits, kept), "recall": (hits, total), "f1": (2 * hits, kept + total),
+    }[metric]  # fmt: skip
+    answer: Float64 = np.divide(part, whole, out=np.full(total.size, np.nan), where=whole > 0)
     return np.where(total > 0, answer, np.nan)
 
 

@@ -6,12 +6,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
+from kfdet.core.confusion import in_short
+from kfdet.schema.metrics import Metrics
 from kfdet.schema.run_config import VOLUMES_VARIABLE, VolumeConfig
 from kfdet.storage.atomic import write_text
+from kfdet.storage.documents import read_document
 
 TENSORBOARD_IMAGE = "tensorflow/tensorflow:2.20.0"
 _VOLUME = "events"
@@ -52,3 +55,30 @@ def volumes_of_this_task(environment: Mapping[str, str] | None = None) -> list[V
     """Returns the volumes that the compiled pipeline says this task sees; none on one machine."""
     said = (os.environ if environment is None else environment).get(VOLUMES_VARIABLE)
     return TypeAdapter(list[VolumeConfig]).validate_json(said) if said else []
+
+
+class ClassificationArtifact(Protocol):
+    """What a `system.ClassificationMetrics` output offers; kfp's own class is not needed."""
+
+    path: str
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
+
+
+def write_confusion(artifact: ClassificationArtifact, *, metrics_json: Path) -> None:
+    """Logs the confusion matrix in short, and writes what was logged at the artifact's path.
+
+    The file matters: kfp takes a task with an artifact without a file for one that never ran.
+
+    Args:
+        artifact: What the UI shows.
+        metrics_json: Metrics; without details nothing is logged.
+    """
+    metrics = read_document(Metrics, metrics_json)
+    if metrics.details is None:
+        write_text(artifact.path, "{}\n")
+        return
+    short = in_short(metrics.details.confusion)
+    matrix = [list(row) for row in short.matrix]
+    artifact.log_confusion_matrix(list(short.labels), matrix)
+    write_text(artifact.path, json.dumps({"categories": short.labels, "matrix": matrix}) + "\n")
