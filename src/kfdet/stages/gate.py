@@ -18,6 +18,8 @@ from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import read_evidence
 from kfdet.storage.registry import ModelRegistry
 
+_REASONS_SHOWN = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
@@ -75,7 +77,10 @@ def run(
     write_document(decision, answer)
     write_text(report, gate_page(answer, metrics=candidate, champion=champion, model=model))
     progress.report(str(report))
-    progress.note(f"{answer.decision}: {' '.join(answer.reasons)}")
+    shown = list(answer.reasons[:_REASONS_SHOWN])
+    if len(answer.reasons) > len(shown):
+        shown.append(f"And {len(answer.reasons) - len(shown)} more in {report}.")
+    progress.note(f"{answer.decision}: {' '.join(shown)}")
     outcomes = [rule.outcome for rule in answer.rules]
     return GateResult(
         decision=answer.decision,
