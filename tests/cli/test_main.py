@@ -84,7 +84,7 @@ def test_every_verb_that_answers_takes_json():
                 yield from leaves(verb, (*words, name))
 
     verbs = dict(leaves(build_parser()))
-    assert len(verbs) == 33
+    assert len(verbs) == 34
     for words, parser in verbs.items():
         assert "--json" in parser._option_string_actions, words
 

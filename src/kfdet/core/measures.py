@@ -69,7 +69,7 @@ def check_policy(
     classes: Sequence[str],
     slices: Mapping[str, Sequence[str]],
     features: Sequence[str] | None,
-    ious: Sequence[float],
+    ious: Sequence[float] | None,
     where: str,
 ) -> None:
     """Refuses rules about what the evaluation will not have.
@@ -79,7 +79,7 @@ def check_policy(
         classes: Names in the label map.
         slices: What every set is cut by, to the names of the parts.
         features: Features of the records that it is cut by, too; None while that is not known.
-        ious: The overlaps that AP is measured at.
+        ious: The overlaps that AP is measured at; None while that is not known.
         where: Where the policy stands: `gate`.
 
     Raises:
@@ -103,7 +103,7 @@ def _faults(
     classes: Sequence[str],
     slices: Mapping[str, Sequence[str]],
     features: Sequence[str] | None,
-    ious: Sequence[float],
+    ious: Sequence[float] | None,
 ) -> list[str]:
     faults = []
     if rule.class_name is not None and rule.class_name not in classes:
@@ -120,7 +120,7 @@ def _faults(
             unknown = features is not None and rule.slice.by not in features
         if unknown:
             faults.append(f"slice: {_no_slice(rule.slice, cuts, slices.get(rule.slice.by, ()))}")
-    if rule.metric == "ap_at_iou" and _nearest(ious, rule.at) is None:
+    if rule.metric == "ap_at_iou" and ious is not None and _nearest(ious, rule.at) is None:
         listed = _listed([f"{iou:g}" for iou in ious])
         faults.append(f"at: AP is not measured at IoU {rule.at:g}; expected one of {listed}")
     return faults

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfdet.core.coco import IOU_THRESHOLDS
 from kfdet.core.feasibility.assess import Question, assess
 from kfdet.core.feasibility.objects import SplitObjects, gather_objects
 from kfdet.core.feasibility.rules import Rival
 from kfdet.core.measures import check_policy
+from kfdet.core.slices import slices_of_every_set
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.core.validation.catalogue import severities as severities_under
 from kfdet.errors import ArtifactError, ConfigError
@@ -81,7 +81,9 @@ def run(
     if data.train.digest != resolved.train_digest:
         raise ArtifactError("is of other training data", where=str(experiment), remedy="Run render again.")  # fmt: skip
     names = [label.name for label in data.label_map.classes]
-    check_policy(policy, classes=names, slices=None, ious=IOU_THRESHOLDS, where="gate")
+    check_policy(
+        policy, classes=names, slices=slices_of_every_set(), features=None, ious=None, where="gate"
+    )
     question = Question(
         detector=resolved.detector,
         training=resolved.training,
