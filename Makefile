@@ -10,7 +10,7 @@ SHELL_SCRIPTS := .ci/run $(wildcard containers/*.sh scripts/*.sh scripts/kind/*.
 .PHONY: help setup demo test fuzz test-slow test-containers images kind-up kind-test kind-down check generate clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: .venv/.ready ## put the locked environment and the command kfdet into .venv
 
