@@ -132,6 +132,12 @@ def test_category_ids_from_zero_are_moved_up():
         ({"score": float("nan")}, r"detection 1 \(image 7\): score is nan"),
         ({"score": None}, "score is None"),
         ({"score": True}, "score is True"),
+        ({"image_id": True}, "image_id True is no image"),
+        ({"image_id": 7.5}, "image_id 7.5 is no image"),
+        ({"image_id": "7"}, "whose ids are numbers"),
+        ({"bbox": None, "segmentation": {"size": [1, 1], "counts": "0"}}, "bbox is None"),
+        ({"bbox": [1, 2, 3, True]}, "bbox is"),
+        ({"bbox": [10**400, 2, 3, 4]}, "detection 1"),
     ],
 )
 def test_a_faulty_detection_is_named(change, words):
@@ -157,6 +163,46 @@ def test_a_faulty_annotation_is_named(change, words):
     first, second = TRUTH["annotations"]
     with pytest.raises(DataError, match=words):
         parse_reference(json.dumps(TRUTH | {"annotations": [first | change, second]}), where="t")
+
+
+def test_masks_without_boxes_are_refused_by_name():
+    reference = parse_reference(json.dumps(TRUTH), where="t")
+    mask = {"image_id": 7, "category_id": 2, "segmentation": [[0, 0, 9, 9, 0, 9]], "score": 0.5}
+    with pytest.raises(DataError, match="masks are not measured, boxes are"):
+        parse_results(json.dumps([mask]), reference=reference, where="s")
+
+
+def test_whole_numbers_written_with_a_point_are_ids():
+    data = json.loads(json.dumps(TRUTH))
+    data["images"][0]["id"] = 7.0
+    assert evaluated(data, [SEEN[0] | {"image_id": 7.0, "category_id": 2.0}]).overall.ap == (
+        pytest.approx(1.0)
+    )
+
+
+def test_ids_of_images_may_be_text():
+    text = {"images": [{"id": "b"}, {"id": "a"}], "categories": TRUTH["categories"],
+            "annotations": [TRUTH["annotations"][0] | {"image_id": "b"}]}  # fmt: skip
+    assert evaluated(text, [SEEN[0] | {"image_id": "b"}]).overall.ap == pytest.approx(1.0)
+    reference = parse_reference(json.dumps(text), where="t")
+    assert reference.images.source_id == ("a", "b")
+    with pytest.raises(DataError, match="its first image_id is 7, the ground truth's is 'a'"):
+        parse_results(json.dumps(SEEN * 2), reference=reference, where="s")
+
+
+def test_ids_of_both_kinds_are_refused():
+    mixed = TRUTH | {"images": [*TRUTH["images"], {"id": "a"}]}
+    with pytest.raises(DataError, match="some ids of images are text and some are numbers"):
+        parse_reference(json.dumps(mixed), where="t")
+
+
+def test_what_else_is_said_of_an_image_can_be_cut_by():
+    truth = json.loads(json.dumps(TRUTH))
+    truth["images"][0] |= {"weather": "rain", "licence": 3, "gps": [1, 2], "mean": 0.5}
+    assert parse_reference(json.dumps(truth), where="t").images.features == (
+        {},
+        {"weather": "rain", "licence": "3"},
+    )
 
 
 def test_results_of_another_data_set_are_recognised():

@@ -14,6 +14,7 @@ from kfdet.core.detection_record import (
     serialise_record,
 )
 from kfdet.core.example import parse_example, serialise_example
+from kfdet.core.placed_record import PlacedRecord, images_of
 from kfdet.errors import DataError
 
 
@@ -110,3 +111,20 @@ def test_an_empty_list_of_another_type_is_a_fault_because_tensorflow_refuses_it(
 def test_bytes_that_are_no_example_are_named():
     with pytest.raises(DataError, match=r"x record 1: the record is no tf.train.Example"):
         parse_record(b"\xff", where="x record 1")
+
+
+def test_other_features_with_one_value_are_kept_as_text():
+    more = {
+        "image/camera": [b"north"],
+        "image/hour": np.array([7]),
+        "image/night": np.array([-1]),
+        "image/gps": np.array([1.5], np.float32),
+        "image/tags": [b"a", b"b"],
+        "image/thumbnail": [bytes(range(256))],
+        "image/note": [b"x" * 101],
+        "image/odd": [b"\xff"],
+    }
+    record = parse_record(serialise_example(features() | more), where="here")
+    assert record.extra == {"image/camera": "north", "image/hour": "7", "image/night": "-1"}
+    placed = PlacedRecord(image_id=3, file="f", index=0, payload=b"", record=record)
+    assert images_of([placed]).features == (record.extra,)

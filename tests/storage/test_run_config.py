@@ -1,10 +1,13 @@
 """The run configuration is strict, and its errors lead to the line."""
 
+import re
+
 import pytest
 import yaml
 
 from kfdet.errors import ConfigError, UsageError
-from kfdet.storage.run_config import dump_yaml, read_policy, read_run_config
+from kfdet.schema.metrics import COCO
+from kfdet.storage.run_config import dump_yaml, read_measurement, read_policy, read_run_config
 
 MINIMAL = """\
 name: demo
@@ -151,3 +154,34 @@ def test_a_policy_is_read_from_its_own_file_or_from_a_run_configuration(config_f
     policy = tmp_path / "policy.yaml"
     policy.write_text("rules: [{metric: ap, at_least: 0.5}]\n")
     assert read_policy(policy) == read_policy(config_file())
+
+
+def test_what_to_measure_is_a_file_of_its_own_or_a_section(tmp_path):
+    own = tmp_path / "evaluation.yaml"
+    own.write_text("iou_thresholds: [0.3, 0.65]\nslices: [image/camera]\n")
+    found = read_measurement(own)
+    # 0.65 is the number that COCO counts with, not the nearest to the decimal.
+    assert found.iou_thresholds == (0.3, COCO.iou_thresholds[3])
+    assert found.slices == ("image/camera",)
+    assert found.max_detections == COCO.max_detections
+    whole = tmp_path / "run.yaml"
+    whole.write_text(MINIMAL + "evaluation: {max_detections: [5], shards: 3}\n")
+    assert read_measurement(whole).max_detections == (5,)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("iou_thresholds: [0.7, 0.5]", "must ascend"),
+        ("iou_thresholds: [0]", "greater than 0"),
+        ("max_detections: []", "at least 1"),
+        ("areas: {all: [0, 5]}", '"all" is always there'),
+        ("areas: {small: [9, 5]}", "ends at 5 px.2"),
+        ("areas: {a: [0, 5], b: [0, 5]}", "two areas are the same"),
+        ("max_detection: [1]", "did you mean"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path, text, words):
+    (tmp_path / "e.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=re.compile(words, re.IGNORECASE)):
+        read_measurement(tmp_path / "e.yaml")

@@ -36,7 +36,10 @@ def _is_written(value: Any, out: str) -> bool:
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= value.model_dump() if hasattr(value, "model_dump") else {name: value}
+        if isinstance(value, dict):
+            flat |= value
+        else:
+            flat |= value.model_dump() if hasattr(value, "model_dump") else {name: value}
     return flat
 
 

@@ -6,14 +6,15 @@ files, to the bit.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from kfdet.core.coco import Detections, GroundTruth, Images, Int64
+from kfdet.core.coco import Detections, Float64, GroundTruth, Images, Int64
 from kfdet.core.coco_json import is_int, is_number
 from kfdet.errors import DataError, did_you_mean
 from kfdet.schema.dataset import ClassLabel, LabelMap
@@ -27,7 +28,7 @@ class Reference:
     """A COCO instances file.
 
     Images are numbered by their place in ascending order of COCO id, which is the order in which
-    pycocotools looks at them. Class ids are the category ids, moved up together where the lowest is
+    pycocotools looks at them; ids may be text. Class ids are the category ids, moved up together where the lowest is
     below 1.
 
     Attributes:
@@ -41,7 +42,7 @@ class Reference:
     images: Images
     ground_truth: GroundTruth
     label_map: LabelMap
-    image_ids: Mapping[int, int]
+    image_ids: Mapping[int | str, int]
     class_ids: Mapping[int, int]
 
 
@@ -69,13 +70,18 @@ def parse_reference(text: str | bytes, *, where: str) -> Reference:
         )
     faults = _Faults(where)
     names = _categories(data["categories"], faults)
-    images = _identified(data["images"], "image", faults)
+    images: dict[int | str, dict[str, Any]] = _identified(
+        data["images"], "image", faults, is_id=_is_image_id
+    )
+    if len({isinstance(number, str) for number in images}) > 1:
+        faults.add("some ids of images are text and some are numbers")
     if not names:
         faults.add("it has no categories")
     if not images:
         faults.add("it has no images")
     faults.raise_if_any()
-    image_ids = {number: position for position, number in enumerate(sorted(images))}
+    in_order: list[int | str] = sorted(images)
+    image_ids = {number: position for position, number in enumerate(in_order)}
     shift = max(0, 1 - min(names))
     class_ids = {number: number + shift for number in sorted(names)}
     rows = [
@@ -85,11 +91,11 @@ def parse_reference(text: str | bytes, *, where: str) -> Reference:
     ]
     faults.raise_if_any()
     table = np.array(rows, np.float64).reshape(-1, 8)
-    ordered = [images[number] for number in sorted(images)]
+    ordered = [images[number] for number in in_order]
     return Reference(
         images=Images(
             image_id=np.arange(len(ordered)),
-            source_id=tuple(str(number) for number in sorted(images)),
+            source_id=tuple(str(number) for number in in_order),
             file=tuple(str(entry.get("file_name") or "") for entry in ordered),
             record=np.zeros(len(ordered), np.int64),
             width_px=_lengths(ordered, "width"),
@@ -135,21 +141,27 @@ def parse_results(text: str | bytes, *, reference: Reference, where: str) -> Det
             expected="a list of detections with image_id, category_id, bbox and score",
         )
     faults = _Faults(where)
-    rows = [
-        row
-        for position, entry in enumerate(data)
-        for row in _detection(entry, position, reference, faults)
-    ]
+    table = _sound_table(data, reference)
+    rows = (
+        []
+        if table is not None
+        else [
+            row
+            for position, entry in enumerate(data)
+            for row in _detection(entry, position, reference, faults)
+        ]
+    )
     if faults.of_images == len(data) > 0:
         raise DataError(
             "none of its images are in the ground truth",
             where=where,
             expected="results on the images of the ground truth",
             remedy=f"It is of another data set: its first image_id is {data[0].get('image_id')!r}, "
-            f"the ground truth's is {min(reference.image_ids)}.",
+            f"the ground truth's is {next(iter(reference.image_ids))!r}.",
         )
     faults.raise_if_any()
-    table = np.array(rows, np.float64).reshape(-1, 7)
+    if table is None:
+        table = np.array(rows, np.float64).reshape(-1, 7)
     return Detections(
         image_id=table[:, 0].astype(np.int64),
         class_id=table[:, 1].astype(np.int64),
@@ -157,6 +169,36 @@ def parse_results(text: str | bytes, *, reference: Reference, where: str) -> Det
         boxes_xyxy_px=np.concatenate([table[:, 3:5], table[:, 3:5] + table[:, 5:]], axis=1),
         sizes_wh_px=table[:, 5:],
     )
+
+
+def _sound_table(data: list[Any], reference: Reference) -> Float64 | None:
+    """Returns image, class, score and box of all entries, float64[N, 7]; None where any is faulty.
+
+    Columns are several times as fast to look at as entries; which one is faulty, and why, is then for
+    the slow way to say.
+    """
+    try:
+        ids = [entry["image_id"] for entry in data]
+        categories = [entry["category_id"] for entry in data]
+        boxes = [entry["bbox"] for entry in data]
+        scores = [entry["score"] for entry in data]
+        if (
+            not {type(one) for one in ids} <= {int, float, str}
+            or not {type(one) for one in categories} <= {int, float}
+            or not {type(one) for one in scores} <= {int, float}
+            or not {type(one) for one in itertools.chain.from_iterable(boxes)} <= {int, float}
+            or not {len(box) for box in boxes} <= {4}
+        ):
+            return None
+        table = np.empty((len(data), 7))
+        table[:, 0] = [reference.image_ids[one] for one in ids]
+        table[:, 1] = [reference.class_ids[one] for one in categories]
+        table[:, 2] = scores
+        table[:, 3:] = np.array(boxes, np.float64).reshape(-1, 4)
+    except (KeyError, TypeError, OverflowError):
+        return None
+    sound = np.isfinite(table).all() and (table[:, 5:] >= 0).all()
+    return table if sound else None
 
 
 class _Faults:
@@ -189,13 +231,26 @@ def _json(text: str | bytes, *, where: str) -> Any:
         raise DataError(f"is no JSON: {failure}", where=where) from failure
 
 
-def _identified(entries: list[Any], kind: str, faults: _Faults) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return is_number(value) and float(value).is_integer()
+
+
+def _is_image_id(value: Any) -> TypeGuard[int | str]:
+    return _is_whole(value) or (isinstance(value, str) and value != "")
+
+
+def _identified(
+    entries: list[Any], kind: str, faults: _Faults, *, is_id: Callable[[Any], bool] = _is_whole
+) -> dict[Any, dict[str, Any]]:
+    found: dict[Any, dict[str, Any]] = {}
     for position, entry in enumerate(entries):
-        number = entry.get("id") if isinstance(entry, dict) else None
-        if not is_int(number):
-            faults.add(f"{kind} at position {position}: id is {number!r}, expected an integer")
-        elif number in found:
+        given = entry.get("id") if isinstance(entry, dict) else None
+        if not is_id(given):
+            faults.add(f"{kind} at position {position}: id is {given!r}, expected an integer")
+            continue
+        # 42.0, as some programs write whole numbers, is 42.
+        number = int(given) if isinstance(given, float) else given
+        if number in found:
             faults.add(f"{kind} {number}: the id is given more than once")
         else:
             found[number] = entry
@@ -217,7 +272,7 @@ def _categories(entries: list[Any], faults: _Faults) -> dict[int, str]:
 
 def _object(
     entry: dict[str, Any],
-    image_ids: Mapping[int, int],
+    image_ids: Mapping[int | str, int],
     class_ids: Mapping[int, int],
     faults: _Faults,
 ) -> Iterator[tuple[float, ...]]:
@@ -225,9 +280,9 @@ def _object(
     image, category = entry.get("image_id"), entry.get("category_id")
     box: Any = entry.get("bbox")
     area, crowd = entry.get("area"), entry.get("iscrowd", 0)
-    if not is_int(image) or image not in image_ids:
+    if not _is_image_id(image) or image not in image_ids:
         faults.add(f"{place}: image_id {image!r} is no image of the file")
-    elif not is_int(category) or category not in class_ids:
+    elif not _is_whole(category) or category not in class_ids:
         faults.add(f"{place}: category_id {category!r} is no category of the file")
     elif (problem := _box_problem(box)) is not None:
         faults.add(f"{place}: {problem}")
@@ -250,10 +305,12 @@ def _detection(
     image, category = entry.get("image_id"), entry.get("category_id")
     box: Any = entry.get("bbox")
     score = entry.get("score")
-    if not is_int(image) or image not in reference.image_ids:
+    if not _is_image_id(image) or image not in reference.image_ids:
         faults.of_images += 1
-        faults.add(f"{place}: image_id {image!r} is no image of the ground truth")
-    elif not is_int(category) or category not in reference.class_ids:
+        faults.add(
+            f"{place}: image_id {image!r} is no image of the ground truth{_kind_hint(image, reference)}"
+        )
+    elif not _is_whole(category) or category not in reference.class_ids:
         known = ", ".join(str(number) for number in list(reference.class_ids)[:_SHOWN])
         faults.add(
             f"{place} (image {image}): category_id {category!r} is no category of the ground "
@@ -261,11 +318,21 @@ def _detection(
         )
     elif (problem := _box_problem(box)) is not None:
         hint = did_you_mean("bbox", entry) if "bbox" not in entry else ""
+        if "bbox" not in entry and entry.get("segmentation"):
+            hint = "It has a segmentation: masks are not measured, boxes are."
         faults.add(f"{place} (image {image}): {problem} {hint}".rstrip())
     elif not is_number(score):
         faults.add(f"{place} (image {image}): score is {score!r}, expected a finite number")
     else:
         yield (reference.image_ids[image], reference.class_ids[category], score, *box)
+
+
+def _kind_hint(image: Any, reference: Reference) -> str:
+    """Returns what is odd where numbers were written as text, or text as numbers."""
+    first = next(iter(reference.image_ids))
+    if isinstance(image, str) == isinstance(first, str):
+        return ""
+    return f", whose ids are {'text' if isinstance(first, str) else 'numbers'}"
 
 
 def _box_problem(box: Any) -> str | None:
