@@ -87,7 +87,7 @@ def test_a_record_without_boxes_may_leave_out_all_features_of_objects():
     ("changes", "kind", "feature"),
     [
         ({"encoded": None}, "missing", "image/encoded"),
-        ({"height": None}, "missing", "image/height"),
+        ({"source_id": None}, "missing", "image/source_id"),
         ({"object__bbox__xmax": None}, "missing", "image/object/bbox/xmax"),
         ({"source_id": np.array([7])}, "type", "image/source_id"),
         ({"object__class__label": np.ones(1, np.float32)}, "type", "image/object/class/label"),
@@ -100,6 +100,13 @@ def test_what_is_no_detection_record_is_explained(changes: dict, kind: str, feat
     assert (fault.kind, fault.feature) == (kind, feature)
     with pytest.raises(DataError, match=f"shard 3 record 4: .*{feature}"):
         parse_record(payload(**changes), where="shard 3 record 4")
+
+
+def test_a_size_that_is_not_declared_is_that_of_the_image():
+    record = parse_record(payload(height=None), where="")
+    assert (record.height_px, record.width_px) == (48, 64)
+    with pytest.raises(DataError, match="shard 3 record 4: declares no size"):
+        parse_record(payload(width=None, encoded=[b"rubbish"]), where="shard 3 record 4")
 
 
 def test_an_empty_list_of_another_type_is_a_fault_because_tensorflow_refuses_it():

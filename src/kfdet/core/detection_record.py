@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from kfdet.core.example import ExampleError, Feature, parse_example, serialise_example
 from kfdet.errors import DataError
@@ -60,7 +62,9 @@ OBJECT_KINDS: Mapping[str, FeatureKind] = {
 _STANDARD = IMAGE_KINDS.keys() | OBJECT_KINDS.keys()
 # What is longer names no kind of image.
 _LONGEST_TEXT = 100
-REQUIRED_OF_IMAGE = (ENCODED, HEIGHT, WIDTH, SOURCE_ID)
+REQUIRED_OF_IMAGE = (ENCODED, SOURCE_ID)
+# TensorFlow's parser takes one value or no such feature, and no empty list.
+_NEVER_EMPTY = (ENCODED, HEIGHT, WIDTH, SOURCE_ID)
 REQUIRED_OF_OBJECTS = (*BOX_SIDES, LABEL)
 
 
@@ -71,7 +75,7 @@ class DetectionRecord:
     Attributes:
         encoded: The image's file.
         format: `jpeg` or `png`, in lower case; empty when the record does not say.
-        height_px, width_px: Size that the record declares.
+        height_px, width_px: Size that the record declares; where it does not, that of the image.
         source_id: Unique name of the image.
         boxes_yxyx_norm: float32[N, 4], [ymin, xmin, ymax, xmax] in [0, 1].
         class_ids: int64[N], ids of the label map.
@@ -173,7 +177,7 @@ def _image_fault(name: str, kind: FeatureKind, values: Feature | None) -> Schema
     if kind_of(values) != kind:
         seen = f"a list of {kind_of(values)}"
         return SchemaFault(kind="type", feature=name, seen=seen, expected=expected)
-    if len(values) == 1 or (len(values) == 0 and name not in REQUIRED_OF_IMAGE):
+    if len(values) == 1 or (len(values) == 0 and name not in _NEVER_EMPTY):
         return None
     seen = f"{len(values)} values"
     return SchemaFault(kind="length", feature=name, seen=seen, expected=expected)
@@ -204,7 +208,8 @@ def record_of(features: Mapping[str, Feature], *, where: str) -> DetectionRecord
         where: Shard and record, for the error.
 
     Raises:
-        DataError: A required feature is missing, of another type, or of another length.
+        DataError: A required feature is missing, of another type, or of another length; or neither
+            record nor image say how large the image is.
     """
     faults = schema_faults(features)
     if faults:
@@ -214,14 +219,19 @@ def record_of(features: Mapping[str, Feature], *, where: str) -> DetectionRecord
             where=where,
             remedy="Run kfdet validate to see every such record.",
         )
+    encoded = bytes_of(features, ENCODED)[0]
+    if HEIGHT in features and WIDTH in features:
+        height, width = (int(numbers_of(features, name)[0]) for name in (HEIGHT, WIDTH))
+    else:
+        height, width = _size_of(encoded, where=where)
     sides = [numbers_of(features, name).astype(np.float32) for name in BOX_SIDES]
     count = len(sides[0])
     area = numbers_of(features, AREA)
     return DetectionRecord(
-        encoded=bytes_of(features, ENCODED)[0],
+        encoded=encoded,
         format=_text(features, FORMAT).lower(),
-        height_px=int(numbers_of(features, HEIGHT)[0]),
-        width_px=int(numbers_of(features, WIDTH)[0]),
+        height_px=height,
+        width_px=width,
         source_id=_text(features, SOURCE_ID),
         boxes_yxyx_norm=np.stack(sides, axis=1).reshape(count, 4),
         class_ids=numbers_of(features, LABEL).astype(np.int64),
@@ -249,6 +259,19 @@ def _extra(features: Mapping[str, Feature]) -> dict[str, str]:
             with contextlib.suppress(UnicodeDecodeError):
                 found[name] = value.decode()
     return found
+
+
+def _size_of(encoded: bytes, *, where: str) -> tuple[int, int]:
+    """Returns (height, width) of an image by its header, in pixels as stored."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return image.height, image.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as failure:
+        raise DataError(
+            f"declares no size, and its image tells none: {failure}",
+            where=where,
+            expected=f"{HEIGHT} and {WIDTH}, or an image that can be decoded",
+        ) from failure
 
 
 def parse_record(payload: bytes, *, where: str) -> DetectionRecord:

@@ -274,6 +274,14 @@ _IMAGE = (
     ),
     _check(
         "image",
+        "warning",
+        "image-size-missing",
+        what="A record does not declare height and width",
+        why="Here the image is asked. Model Garden's own evaluation takes areas for shares of the image.",
+        remedy="Write image/height and image/width.",
+    ),
+    _check(
+        "image",
         "error",
         "image-extreme-shape",
         what="An image is a strip",

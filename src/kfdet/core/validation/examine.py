@@ -110,6 +110,15 @@ def examine_record(payload: bytes, *, names: Names | None) -> Examination:
     formats = bytes_of(features, FORMAT)
     declared_format = formats[0].decode("utf-8", errors="replace") if formats else ""
     faults.extend(image_faults(image, declared_format=declared_format, declared_size_px=declared))
+    missing = [name for name in (HEIGHT, WIDTH) if name not in features]
+    if missing:
+        faults.append(
+            Fault(
+                code="image-size-missing",
+                seen=f"no {' and no '.join(missing)}",
+                expected="the size of the image in pixels",
+            )
+        )
     size = (image.width_px, image.height_px) if image.width_px else declared or (0, 0)
     objects = None
     if not schema and min(size) > 0:

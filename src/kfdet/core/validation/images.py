@@ -29,7 +29,8 @@ _PNG_DEPTH_AT = 24
 _MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
 _MOST_SEGMENTS = 10_000
 _DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
-_BMP_DEPTH = 24
+_BMP_DEPTHS = (8, 24, 32)
+_GREY_PALETTE = bytes(v for level in range(256) for v in (level, level, level, 0))
 _USUAL_MODE = "RGB"
 
 DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
@@ -211,14 +212,16 @@ def png_damage(encoded: bytes) -> Damage | None:
 
 
 def bmp_damage(encoded: bytes) -> Damage | None:
-    """Returns what TensorFlow refuses in a BMP: other than 24 bits a pixel, or another size.
+    """Returns what TensorFlow refuses in a BMP, or decodes wrongly: of 8 bits it takes all for grey.
 
     Source: tensorflow/core/kernels/image/decode_image_op.cc, DecodeBmpV2.
     """
-    pixels_at, width, height, depth = struct.unpack_from("<I4xii2xH", encoded, 10)
-    if depth != _BMP_DEPTH:
+    pixels_at, header, width, height, depth = struct.unpack_from("<Iiii2xH", encoded, 10)
+    if depth not in _BMP_DEPTHS:
         return "unsupported", f"BMP of {depth} bits a pixel"
-    expected = pixels_at + (3 * width + 3) // 4 * 4 * abs(height)
+    if depth == 8 and encoded[14 + header : pixels_at] != _GREY_PALETTE:
+        return "unsupported", "BMP with a palette"
+    expected = pixels_at + (depth // 8 * width + 3) // 4 * 4 * abs(height)
     if len(encoded) != expected:
         kind: DecodeProblem = "truncated" if len(encoded) < expected else "undecodable"
         return kind, f"{len(encoded):,} bytes, its header says {expected:,}"
