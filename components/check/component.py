@@ -12,6 +12,7 @@ def check(
     dataset: str,
     policy: str,
     feasibility: str,
+    measurement: str,
     experiment: Input[Artifact],
     manifest: Input[Artifact],
     feasibility_json: Output[Artifact],
@@ -24,6 +25,7 @@ def check(
         dataset: The section `dataset` of the run configuration, as JSON; for its severities.
         policy: The section `gate` of the run configuration, as JSON.
         feasibility: The section `feasibility` of the run configuration, as JSON.
+        measurement: IoU thresholds, areas, counts and slices of the evaluation, as JSON.
         experiment: What is about to be trained.
         manifest: Manifest of the validated data.
         feasibility_json: Verdict, ceilings of every metric, rules, anchors and findings.
@@ -37,7 +39,12 @@ def check(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import DatasetConfig, FeasibilityConfig, GatePolicy
+    from kfdet.schema.run_config import (
+        DatasetConfig,
+        FeasibilityConfig,
+        GatePolicy,
+        MeasurementConfig,
+    )
     from kfdet.stages import check as stage
     from kfdet.storage.scalars import write_scalars
 
@@ -48,6 +55,7 @@ def check(
             policy=parse_json(GatePolicy, policy, where="gate"),
             severities=parse_json(DatasetConfig, dataset, where="dataset").severities,
             settings=parse_json(FeasibilityConfig, feasibility, where="feasibility"),
+            measurement=parse_json(MeasurementConfig, measurement, where="measurement").settings(),
             feasibility=Path(feasibility_json.path),
             report=Path(report.path),
             progress=progress,

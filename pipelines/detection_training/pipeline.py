@@ -131,6 +131,7 @@ def detection_training(
                 dataset=dataset,
                 policy=policy,
                 feasibility=feasibility,
+                measurement=measurement,
                 experiment=rendered.outputs["experiment"],
                 manifest=validated.outputs["manifest"],
             )

@@ -11,6 +11,7 @@ from kfdet.core.experiment import resolve
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.feasibility import Feasibility
+from kfdet.schema.metrics import COCO
 from kfdet.schema.run_config import (
     DetectorConfig,
     FeasibilityConfig,
@@ -44,6 +45,7 @@ class Case:
             report=self.folder / "report.html",
             progress=QUIET,
             champions=champions,
+            measurement=COCO,
         )
 
     @property

@@ -18,6 +18,7 @@ from kfdet.progress import Progress
 from kfdet.report.feasibility import feasibility_page
 from kfdet.schema.dataset import SPLITS, Manifest, Split
 from kfdet.schema.feasibility import Estimates, Feasibility, FeasibilityVerdict
+from kfdet.schema.metrics import CocoSettings
 from kfdet.schema.run_config import FeasibilityConfig, GatePolicy
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import write_text
@@ -51,6 +52,7 @@ def run(
     policy: GatePolicy,
     severities: Mapping[str, SeverityOrOff],
     settings: FeasibilityConfig,
+    measurement: CocoSettings,
     feasibility: Path,
     report: Path,
     progress: Progress,
@@ -65,6 +67,7 @@ def run(
         policy: The gate's.
         severities: Finding code to severity, over the catalogue's.
         settings: What to do about a gate that can't be reached.
+        measurement: What the evaluation's statistics will be taken over.
         feasibility: Where the answer is written.
         report: Where the HTML report is written.
         progress: Told the verdict.
@@ -82,7 +85,12 @@ def run(
         raise ArtifactError("is of other training data", where=str(experiment), remedy="Run render again.")  # fmt: skip
     names = [label.name for label in data.label_map.classes]
     check_policy(
-        policy, classes=names, slices=slices_of_every_set(), features=None, ious=None, where="gate"
+        policy,
+        classes=names,
+        slices=slices_of_every_set(),
+        features=None,
+        ious=measurement.iou_thresholds,
+        where="gate",
     )
     question = Question(
         detector=resolved.detector,
@@ -90,6 +98,7 @@ def run(
         policy=policy,
         label_map=data.label_map,
         severities=severities_under(severities),
+        settings=measurement,
         rival=_rival(champions),
     )
     splits = _objects(data, progress)

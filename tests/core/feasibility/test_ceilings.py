@@ -14,15 +14,24 @@ from kfdet.core.feasibility.ceilings import bounds, overlap_with_image
 from kfdet.core.feasibility.objects import SplitObjects
 from kfdet.core.feasibility.overlaps import paired_iou, same_class_overlaps
 from kfdet.core.feasibility.power import made_up
-from kfdet.schema.metrics import METRIC_NAMES, CocoStatistics
+from kfdet.schema.metrics import COCO, METRIC_NAMES, CocoSettings, CocoStatistics
 from kfdet.schema.run_config import NmsConfig
 
 LABELS = label_map("cat", "dog", "emu")
+OTHER = CocoSettings(
+    iou_thresholds=(0.3, 0.75, 0.9),
+    areas={"small": (0.0, 400.0), "large": (400.0, 1e10)},
+    max_detections=(1, 2),
+)
 
 
-def ceilings(objects: SplitObjects, labels=LABELS, **nms: object):
+def ceilings(objects: SplitObjects, labels=LABELS, settings=COCO, **nms: object):
     return bounds(
-        objects, same_class_overlaps(objects), NmsConfig.model_validate(nms), label_map=labels
+        objects,
+        same_class_overlaps(objects),
+        NmsConfig.model_validate(nms),
+        label_map=labels,
+        settings=settings,
     )
 
 
@@ -67,8 +76,9 @@ def assert_not_above(measured: CocoStatistics, ceiling: CocoStatistics) -> None:
     st.floats(0.05, 0.95),
     st.integers(1, 8),
     st.floats(0.0, 0.3),
+    st.sampled_from([COCO, OTHER]),
 )
-def test_no_detector_under_these_settings_exceeds_its_ceiling(seed, iou, most, looseness):
+def test_no_detector_under_these_settings_exceeds_its_ceiling(seed, iou, most, looseness, settings):
     data = random_data(seed, images=5, degenerate=True)
     objects = objects_in(data)
     nms = NmsConfig(iou_threshold=iou, max_detections=most)
@@ -91,8 +101,8 @@ def test_no_detector_under_these_settings_exceeds_its_ceiling(seed, iou, most, l
         ground_truth=truth,
         detections=after_suppression(seen, nms, 300, 300),
     )
-    measured = evaluate(answered, label_map=LABELS)
-    bound = ceilings(objects, iou_threshold=iou, max_detections=most)
+    measured = evaluate(answered, label_map=LABELS, settings=settings)
+    bound = ceilings(objects, settings=settings, iou_threshold=iou, max_detections=most)
     assert_not_above(measured.overall, bound.overall)
     for mine, ceiling in zip(measured.per_class, bound.per_class, strict=True):
         assert_not_above(mine, ceiling)
@@ -117,6 +127,17 @@ def test_a_detector_can_split_two_equal_objects_up_to_an_overlap_of_three_quarte
     assert measured.ap75 == ceiling.ap75 == ceiling.ap50 == 1.0
     # Six thresholds with both, four with one of two: 51 of the 101 recall points.
     assert ceiling.ap == pytest.approx((6 + 4 * 51 / 101) / 10)
+
+
+def test_an_evaluation_at_one_low_overlap_has_the_ceiling_of_that_overlap():
+    objects = objects_of([[(0.0, 0.0, 100.0, 100.0)] * 2])
+    low = CocoSettings(iou_thresholds=(0.5,))
+    found = ceilings(objects, label_map("cat"), low, iou_threshold=0.5)
+    assert (found.overall.ap, found.overall.ap75) == (1.0, None)
+    high = CocoSettings(iou_thresholds=(0.9,))
+    found = ceilings(objects, label_map("cat"), high, iou_threshold=0.5)
+    assert found.overall.ap == pytest.approx(51 / 101)
+    assert found.recall_50.tolist() == [1.0, 1.0]
 
 
 def test_few_detections_kept_bound_recall_and_go_to_the_rarest_class_first():

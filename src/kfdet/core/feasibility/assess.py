@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kfdet.core.coco import IOU_THRESHOLDS, Bool, Engine, Float64
+from kfdet.core.coco import Bool, Engine, Float64
 from kfdet.core.experiment import anchor_shapes_px
 from kfdet.core.feasibility.anchor_search import suggest
 from kfdet.core.feasibility.anchors import anchors_total, fit, recall_rows
@@ -38,7 +38,7 @@ from kfdet.schema.feasibility import (
     Losses,
     RuleFeasibility,
 )
-from kfdet.schema.metrics import ApAtIou
+from kfdet.schema.metrics import COCO, ApAtIou, CocoSettings
 from kfdet.schema.run_config import DetectorConfig, GatePolicy, TrainingConfig
 
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -50,6 +50,7 @@ class Question:
 
     Attributes:
         severities: Of every finding code, as configured.
+        settings: What the evaluation's statistics are taken over.
         rival: The champion; None when the registry was not looked at.
         engine: COCO engine of the oracle pass.
         seed: Of everything that is drawn.
@@ -60,6 +61,7 @@ class Question:
     policy: GatePolicy
     label_map: LabelMap
     severities: Mapping[str, SeverityOrOff]
+    settings: CocoSettings = COCO
     rival: Rival | None = None
     engine: Engine = "hotcoco"
     seed: int = 0
@@ -87,7 +89,9 @@ def assess(
             subject_of(rule, ceilings) for rule in question.policy.rules if rule.slice is None
         )
     )
-    curves = spread_curves(test, subjects, label_map=question.label_map, seed=question.seed)
+    curves = spread_curves(
+        test, subjects, label_map=question.label_map, seed=question.seed, settings=question.settings
+    )
     rules = tuple(
         judge_rules(
             question.policy, ceilings, curves,
@@ -126,14 +130,14 @@ def assess(
 
 
 def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[Ceilings, Kept]:
-    detector, label_map = question.detector, question.label_map
+    detector, label_map, settings = question.detector, question.label_map, question.settings
     overlaps = same_class_overlaps(test)
-    bound = bounds(test, overlaps, detector.nms, label_map=label_map)
-    plain = oracle(test, detector, label_map=label_map, engine=question.engine)
+    bound = bounds(test, overlaps, detector.nms, label_map=label_map, settings=settings)
+    plain = oracle(test, detector, label_map=label_map, engine=question.engine, settings=settings)
     kept = kept_by_settings(test, overlaps, detector.nms)
     perfect = oracle(
         test, detector, label_map=label_map, engine=question.engine,
-        rows=np.flatnonzero(kept.kept),
+        rows=np.flatnonzero(kept.kept), settings=settings,
     )  # fmt: skip
     truth = test.truth
     classes = []
@@ -151,17 +155,17 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
                 ceiling=bound.per_class[k], perfect=perfect.per_class[k],
                 oracle=plain.per_class[k], recall_50=_number(bound.recall_50[k]),
                 perfect_recall_50=_share(kept.kept & mine, mine),
-                ap_by_iou=_by_iou(bound.ap[:, k]),
+                ap_by_iou=_by_iou(bound.ap[:, k], settings),
             )
         )  # fmt: skip
     return Ceilings(
         split=test.split, split_digest=digest, images=len(test.images),
         boxes=int(np.count_nonzero(test.counted)), ceiling=bound.overall,
         perfect=perfect.overall, oracle=plain.overall,
-        oracle_reasons=tuple(reasons_below_one(plain, test, label_map=label_map)),
+        oracle_reasons=tuple(reasons_below_one(plain, test, label_map=label_map, settings=settings)),
         recall_50=_number(bound.recall_50[-1]),
         perfect_recall_50=_share(kept.kept, test.counted),
-        ap_by_iou=_by_iou(bound.ap[:, -1]),
+        ap_by_iou=_by_iou(bound.ap[:, -1], settings),
         classes=tuple(classes),
     ), kept  # fmt: skip
 
@@ -174,10 +178,10 @@ def _share(part: Bool, whole: Bool) -> float | None:
     return float(np.count_nonzero(part) / np.count_nonzero(whole)) if whole.any() else None
 
 
-def _by_iou(values: Float64) -> tuple[ApAtIou, ...]:
+def _by_iou(values: Float64, settings: CocoSettings) -> tuple[ApAtIou, ...]:
     return tuple(
         ApAtIou(iou=iou, ap=_number(value))
-        for iou, value in zip(IOU_THRESHOLDS, values, strict=True)
+        for iou, value in zip(settings.iou_thresholds, values, strict=True)
     )
 
 

@@ -16,23 +16,23 @@ Source of the metric: Kosub, A note on the triangle inequality for the Jaccard d
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kfdet.core.coco import AREAS, IOU_THRESHOLDS, RECALL_POINTS, Bool, Float64, Int64
+from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
 from kfdet.core.feasibility.independent import components, least_removed
 from kfdet.core.feasibility.objects import SplitObjects, in_areas
 from kfdet.core.feasibility.overlaps import Overlaps, paired_iou
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.metrics import CocoStatistics
+from kfdet.schema.metrics import COCO, CocoSettings, CocoStatistics
 from kfdet.schema.run_config import NmsConfig
 
 _SLACK = 1e-6
 _ROUNDING = 1e-12
-_LIMITS = (1, 10, 100)
-_T = len(IOU_THRESHOLDS)
-_A = len(AREAS)
+_F1_IOU = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,12 @@ class _Findable:
 
 
 def bounds(
-    objects: SplitObjects, overlaps: Overlaps, nms: NmsConfig, *, label_map: LabelMap
+    objects: SplitObjects,
+    overlaps: Overlaps,
+    nms: NmsConfig,
+    *,
+    label_map: LabelMap,
+    settings: CocoSettings = COCO,
 ) -> Bounds:
     """Returns what no detector exceeds on these images.
 
@@ -81,26 +86,27 @@ def bounds(
         overlaps: Of the same objects.
         nms: Suppression, and the detections kept of an image.
         label_map: The K classes.
+        settings: What the statistics are taken over.
     """
-    findable = _findable(objects, overlaps, nms, label_map=label_map)
-    classes = len(label_map.classes)
-    total = np.zeros((classes, _A))
+    look = functools.partial(_findable, objects, overlaps, nms, label_map=label_map)
+    findable = look(ious=settings.iou_thresholds, settings=settings)
+    classes, most = len(label_map.classes), nms.max_detections
+    total = np.zeros((classes, len(settings.area_names)))
     np.add.at(total, findable.kind, findable.boxes.T.astype(np.float64))
-    recall = np.empty((len(_LIMITS), _T, _A, classes))
-    shared = np.empty((len(_LIMITS), _T, _A))
-    for m, limit in enumerate(_LIMITS):
-        kept = np.minimum(findable.found, min(limit, nms.max_detections))
-        recall[m] = _recall(kept, findable, total)
-        shared[m] = _mean_of_shared(kept, findable, total, most=nms.max_detections)
+    kept = [np.minimum(findable.found, min(limit, most)) for limit in settings.max_detections]
+    recall = np.stack([_recall(one, findable, total) for one in kept])
+    shared = np.stack([_mean_of_shared(one, findable, total, most=most) for one in kept])
     defined = total.T > 0
     by_class = np.where(defined[0], _precision(recall[-1, :, 0]), np.nan)
     together = _mean_precision(recall[-1, :, 0], shared[-1, :, 0], defined=defined[0])
+    at_50 = look(ious=(_F1_IOU,), settings=settings)
+    summarised = functools.partial(_statistics, settings=settings)
     return Bounds(
         ap=np.concatenate([by_class, together[:, None]], axis=1),
-        recall_50=_recall_50(recall[-1, 0, 0], findable, total, most=nms.max_detections),
-        overall=_statistics(recall, shared, defined=defined),
+        recall_50=_recall_50(at_50, total, limit=settings.max_detections[-1], most=most),
+        overall=summarised(recall, shared, defined=defined),
         per_class=tuple(
-            _statistics(recall[..., k : k + 1], recall[..., k], defined=defined[:, k : k + 1])
+            summarised(recall[..., k : k + 1], recall[..., k], defined=defined[:, k : k + 1])
             for k in range(classes)
         ),
     )
@@ -115,19 +121,25 @@ def overlap_with_image(objects: SplitObjects) -> Float64:
 
 
 def _findable(
-    objects: SplitObjects, overlaps: Overlaps, nms: NmsConfig, *, label_map: LabelMap
+    objects: SplitObjects,
+    overlaps: Overlaps,
+    nms: NmsConfig,
+    *,
+    label_map: LabelMap,
+    ious: Sequence[float],
+    settings: CocoSettings,
 ) -> _Findable:
     ids = np.array([label.id for label in label_map.classes])
     kind = np.searchsorted(ids, objects.truth.class_id)
     groups, group = np.unique(objects.row * len(ids) + kind, return_inverse=True)
     group = group.reshape(-1)
-    areas = in_areas(objects.truth)
+    areas = in_areas(objects.truth, settings)
     reach = overlap_with_image(objects)
     boxes = np.stack([np.bincount(group[inside], minlength=groups.size) for inside in areas])
-    found = np.empty((_T, _A, groups.size), np.int64)
-    for t, iou in enumerate(IOU_THRESHOLDS):
+    found = np.empty((len(ious), len(areas), groups.size), np.int64)
+    for t, iou in enumerate(ious):
         able = areas & (reach >= iou - _SLACK)
-        for a in range(_A):
+        for a in range(len(areas)):
             count = np.bincount(group[able[a]], minlength=groups.size)
             clashes = overlaps.above(nms.iou_threshold + 2 * (1 - iou) + _SLACK, among=able[a])
             found[t, a] = count - _removed(clashes, group, groups=groups.size)
@@ -200,49 +212,60 @@ def _mean_precision(recall: Float64, shared: Float64, *, defined: Bool) -> Float
     return bound
 
 
-def _recall_50(by_class: Float64, findable: _Findable, total: Float64, *, most: int) -> Float64:
+def _recall_50(findable: _Findable, total: Float64, *, limit: int, most: int) -> Float64:
     """Returns float64[K + 1], the last for all objects together."""
-    kept = np.minimum(findable.found[0, 0], min(_LIMITS[-1], most))
+    kept = np.minimum(findable.found, min(limit, most))
     of_image = np.zeros(findable.image.max(initial=-1) + 1)
-    np.add.at(of_image, findable.image, kept.astype(np.float64))
-    found = np.minimum(of_image, most).sum()
+    np.add.at(of_image, findable.image, kept[0, 0].astype(np.float64))
     boxes = total[:, 0]
-    every = found / boxes.sum() if boxes.sum() else np.nan
+    every = np.minimum(of_image, most).sum() / boxes.sum() if boxes.sum() else np.nan
+    by_class = _recall(kept, findable, total)[0, 0]
     return np.append(np.where(boxes > 0, by_class, np.nan), every)
 
 
-def _statistics(recall: Float64, shared: Float64, *, defined: Bool) -> CocoStatistics:
+def _statistics(
+    recall: Float64, shared: Float64, *, defined: Bool, settings: CocoSettings
+) -> CocoStatistics:
     """Args:
     recall: float64[M, T, A, K].
     shared: float64[M, T, A], bound of the mean recall.
     defined: bool[A, K]: the class has boxes in the range.
+    settings: What M, T and A are.
     """
+    names = settings.area_names
 
-    def average_precision(ious: slice, a: int) -> float | None:
-        if not defined[a].any():
+    def average_precision(ious: slice = slice(None), area: str = "all") -> float | None:
+        if area not in names or not defined[names.index(area)].any():
             return None
+        a = names.index(area)
         bound = _mean_precision(recall[-1, ious, a], shared[-1, ious, a], defined=defined[a])
         return float(bound.mean())
 
-    def average_recall(m: int, a: int) -> float | None:
-        if not defined[a].any():
+    def precision_at(iou: float) -> float | None:
+        t = iou_index(settings, iou)
+        return None if t is None else average_precision(slice(t, t + 1))
+
+    def average_recall(area: str = "all", count: int | None = None) -> float | None:
+        counts = settings.max_detections
+        if area not in names or not defined[names.index(area)].any():
             return None
+        if count is not None and count not in counts:
+            return None
+        a, m = names.index(area), -1 if count is None else counts.index(count)
         by_class = recall[m, :, a][:, defined[a]].mean(axis=1)
         return float(np.minimum(by_class, shared[m, :, a] + _ROUNDING).mean())
 
-    whole = slice(None)
-    small, medium, large = (AREAS.index(name) for name in AREAS[1:])
     return CocoStatistics(
-        ap=average_precision(whole, 0),
-        ap50=average_precision(slice(0, 1), 0),
-        ap75=average_precision(slice(5, 6), 0),
-        ap_small=average_precision(whole, small),
-        ap_medium=average_precision(whole, medium),
-        ap_large=average_precision(whole, large),
-        ar_1=average_recall(0, 0),
-        ar_10=average_recall(1, 0),
-        ar_100=average_recall(2, 0),
-        ar_small=average_recall(2, small),
-        ar_medium=average_recall(2, medium),
-        ar_large=average_recall(2, large),
+        ap=average_precision(),
+        ap50=precision_at(0.5),
+        ap75=precision_at(0.75),
+        ap_small=average_precision(area="small"),
+        ap_medium=average_precision(area="medium"),
+        ap_large=average_precision(area="large"),
+        ar_1=average_recall(count=1),
+        ar_10=average_recall(count=10),
+        ar_100=average_recall(count=100),
+        ar_small=average_recall("small"),
+        ar_medium=average_recall("medium"),
+        ar_large=average_recall("large"),
     )

@@ -23,7 +23,7 @@ from kfdet.core.placed_record import PlacedRecord, ground_truth_of, images_of
 from kfdet.core.preprocessing import resize_scale
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import Split
-from kfdet.schema.metrics import COCO
+from kfdet.schema.metrics import COCO, CocoSettings
 from kfdet.schema.run_config import DetectorConfig
 
 _RECORDS_AT_A_TIME = 256
@@ -131,9 +131,10 @@ def sides_wh(boxes_yxyx: Float32 | Float64) -> Float64:
     return answer
 
 
-def in_areas(truth: GroundTruth) -> Bool:
-    """Returns bool[A, G]: whether a box that is no crowd counts in each of COCO's ranges of area."""
-    inside = [(truth.area >= low) & (truth.area <= high) for low, high in COCO.area_ranges_px2]
+def in_areas(truth: GroundTruth, settings: CocoSettings = COCO) -> Bool:
+    """Returns bool[A, G]: whether a box that is no crowd counts in each range of `area_names`."""
+    ranges = settings.area_ranges_px2
+    inside = [(truth.area >= low) & (truth.area <= high) for low, high in ranges]
     answer: Bool = np.stack(inside) & ~truth.is_crowd
     return answer
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from kfdet.core.coco import (
-    MAX_DETECTIONS,
     Bool,
     Detections,
     Engine,
@@ -27,6 +26,7 @@ from kfdet.core.feasibility.independent import keepable
 from kfdet.core.feasibility.objects import SplitObjects, input_boxes, scales_yx
 from kfdet.core.feasibility.overlaps import Overlaps
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import COCO, CocoSettings
 from kfdet.schema.run_config import DetectorConfig, NmsConfig
 
 _FOUND_IOU = 0.5
@@ -57,6 +57,7 @@ def oracle(
     label_map: LabelMap,
     engine: Engine = "hotcoco",
     rows: Int64 | None = None,
+    settings: CocoSettings = COCO,
 ) -> Evaluation:
     """Evaluates ground truth boxes as detections.
 
@@ -68,6 +69,7 @@ def oracle(
         label_map: The classes.
         engine: The COCO engine.
         rows: int64[N], the boxes that are answered; all that are no crowd when None.
+        settings: What the statistics are taken over.
     """
     chosen = np.flatnonzero(objects.counted) if rows is None else rows
     truth = objects.truth
@@ -78,7 +80,7 @@ def oracle(
         boxes_xyxy_px=answered_boxes(objects, detector)[chosen],
     )
     data = EvaluationData(images=objects.images, ground_truth=truth, detections=detections)
-    return evaluate(data, label_map=label_map, engine=engine)
+    return evaluate(data, label_map=label_map, engine=engine, settings=settings)
 
 
 def answered_boxes(objects: SplitObjects, detector: DetectorConfig) -> Float32:
@@ -119,7 +121,11 @@ def kept_by_settings(objects: SplitObjects, overlaps: Overlaps, nms: NmsConfig) 
 
 
 def reasons_below_one(
-    evaluation: Evaluation, objects: SplitObjects, *, label_map: LabelMap
+    evaluation: Evaluation,
+    objects: SplitObjects,
+    *,
+    label_map: LabelMap,
+    settings: CocoSettings = COCO,
 ) -> Iterator[str]:
     """Yields why the ground truth as detections does not score 1; nothing where it does."""
     if not objects.counted.any():
@@ -134,11 +140,12 @@ def reasons_below_one(
         yield f"{none:,} boxes have no area inside their image: no answer overlaps them."
     if some:
         yield f"{some:,} boxes reach beyond their image, where a detector's answers end."
-    crowded = _crowded(objects)
+    most = settings.max_detections[-1]
+    crowded = _crowded(objects, most=most)
     if crowded:
         yield (
-            f"{crowded:,} boxes are beyond the {MAX_DETECTIONS[-1]} of a class in an image that "
-            "COCO counts."
+            f"{crowded:,} boxes are beyond the {most:,} of a class in an image that "
+            "the evaluation counts."
         )
     if not (none or some or crowded):
         low = [
@@ -152,10 +159,10 @@ def reasons_below_one(
         )
 
 
-def _crowded(objects: SplitObjects) -> int:
+def _crowded(objects: SplitObjects, *, most: int) -> int:
     key = np.stack([objects.row, objects.truth.class_id], axis=1)[objects.counted]
     counts = np.unique(key, axis=0, return_counts=True)[1] if len(key) else np.zeros(0, np.int64)
-    return int(np.maximum(counts - MAX_DETECTIONS[-1], 0).sum())
+    return int(np.maximum(counts - most, 0).sum())
 
 
 def _within_limit(objects: SplitObjects, standing: Bool, *, most: int) -> Bool:

@@ -24,6 +24,7 @@ from kfdet.core.evidence import gather_evidence
 from kfdet.core.feasibility.objects import SplitObjects
 from kfdet.core.uncertainty import Subject, measured_values, spreads
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.metrics import COCO, CocoSettings
 
 QUALITIES = (-1.5, -0.75, 0.0, 0.5, 1.0, 1.5, 2.0, 2.75, 3.5)
 _RESAMPLES = 200
@@ -61,6 +62,7 @@ def spread_curves(
     label_map: LabelMap,
     seed: int = 0,
     images: int = _IMAGES,
+    settings: CocoSettings = COCO,
 ) -> dict[Subject, SpreadCurve]:
     """Returns how the standard error of each metric goes along its value.
 
@@ -70,6 +72,7 @@ def spread_curves(
         label_map: The classes.
         seed: Of the made-up detectors and the draws.
         images: More than these are sampled, and the errors scaled with the square root.
+        settings: What the statistics are taken over.
 
     Returns:
         Nothing for a metric without ground truth, or with too little of it to tell.
@@ -83,7 +86,9 @@ def spread_curves(
     for quality in QUALITIES:
         one, other = (
             gather_evidence(
-                made_up(part, quality=quality, seed=seed, model=model), label_map=label_map
+                made_up(part, quality=quality, seed=seed, model=model),
+                label_map=label_map,
+                settings=settings,
             )
             for model in (0, 1)
         )
