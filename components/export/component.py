@@ -22,7 +22,7 @@ def export(
 
     Args:
         parity: The section `export.parity` of the run configuration, as JSON.
-        export_root: Folder of exports: a path or a mounted volume.
+        export_root: Folder of exports: a path, a mounted volume, or gs://
         selected: The checkpoint: step, place and digest.
         experiment: The rendered experiment.
         manifest: Manifest of the validated data; its test images are compared.

@@ -20,7 +20,7 @@ def train(
     """Trains into a folder that outlives the task, so that a retry resumes.
 
     Args:
-        model_root: Folder of model directories: a path or a mounted volume.
+        model_root: Folder of model directories: a path, a mounted volume, or gs://
         experiment: The rendered experiment.
         manifest: Manifest of the validated data.
         summary: Curves, checkpoints with digests, device and times.

@@ -1,10 +1,11 @@
 """Patterns and digests: canonical order, and no pattern that silently matches nothing."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
-from kfdet.errors import DataError
+from kfdet.errors import ConfigError, DataError
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.dataset import data_digest, dataset_digests, with_absolute_paths
 from kfdet.storage.files import expand_patterns, file_sha256, files_digest
@@ -19,7 +20,7 @@ def shards(tmp_path):
 
 def test_files_come_once_and_in_the_order_of_their_names(shards):
     found = expand_patterns([f"{shards}/b-*", f"{shards}/*.tfrecord"], where="train")
-    assert [path.name for path in found] == ["a-0.tfrecord", "b-0.tfrecord", "b-1.tfrecord"]
+    assert [Path(path).name for path in found] == ["a-0.tfrecord", "b-0.tfrecord", "b-1.tfrecord"]
 
 
 def test_each_pattern_must_match(shards):
@@ -27,9 +28,22 @@ def test_each_pattern_must_match(shards):
         expand_patterns([f"{shards}/*.tfrecord", f"{shards}/none*"], where="dataset.val")
 
 
-def test_a_bucket_is_refused_in_words():
-    with pytest.raises(DataError, match="gs://bucket/x is not a local path"):
-        expand_patterns(["gs://bucket/x"], where="dataset.val")
+def test_another_kind_of_place_is_refused_in_words():
+    with pytest.raises(ConfigError, match='begins with "s3://" is not known'):
+        expand_patterns(["s3://bucket/x"], where="dataset.val")
+
+
+def test_objects_come_in_the_order_of_their_names_and_with_the_digest_of_files(gcs, remote, shards):
+    for path in shards.iterdir():
+        if path.is_file():
+            gcs.put("bucket", f"data/{path.name}", path.read_bytes())
+            gcs.put("bucket", f"data/deeper/{path.name}", b"")
+    here = expand_patterns([f"{shards}/*.tfrecord"], where="train")
+    there = expand_patterns(["gs://bucket/data/*.tfrecord"], where="train")
+    assert [path.rpartition("/")[2] for path in there] == [Path(path).name for path in here]
+    assert files_digest(there) == files_digest(here)
+    with pytest.raises(DataError, match='no file matches "gs://bucket/data/none"'):
+        expand_patterns(["gs://bucket/data/none"], where="train")
 
 
 def test_the_digest_of_files_depends_on_bytes_names_and_order_and_not_on_the_folder(
@@ -38,9 +52,9 @@ def test_the_digest_of_files_depends_on_bytes_names_and_order_and_not_on_the_fol
     files = expand_patterns([f"{shards}/*.tfrecord"], where="train")
     other = tmp_path / "other"
     other.mkdir()
-    copies = [other / path.name for path in files]
+    copies = [other / Path(path).name for path in files]
     for path, copy in zip(files, copies, strict=True):
-        copy.write_bytes(path.read_bytes())
+        copy.write_bytes(Path(path).read_bytes())
     assert files_digest(copies) == files_digest(files)
     assert files_digest(reversed(files)) != files_digest(files)
     copies[1].write_text("changed")

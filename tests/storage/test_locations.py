@@ -10,7 +10,7 @@ from kfdet.errors import ConfigError
 from kfdet.storage.locations import Address, absolute, is_remote, join, literal_prefix, matches
 
 
-@pytest.mark.parametrize("text", ["a", "/a/b", "./a:b", "C", "a//b", "*.tfrecord"])
+@pytest.mark.parametrize("text", ["a", "/a/b", "./a:b", "a:/b", "C", "a//b", "*.tfrecord"])
 def test_a_path_is_local(text):
     assert not is_remote(text)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from kfdet.errors import ArtifactError, TrainingError
@@ -69,7 +71,7 @@ def test_a_checkpoint_that_is_set_aside_is_out_of_the_way_and_kept(folder):
     folder.commit(100, write())
     damaged = folder.set_aside(10)
     assert folder.steps() == (100,)
-    assert sorted(file.name for file in damaged.iterdir()) == [
+    assert sorted(file.name for file in Path(damaged).iterdir()) == [
         "ckpt-10.data-00000-of-00001",
         "ckpt-10.index",
     ]

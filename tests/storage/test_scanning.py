@@ -12,6 +12,7 @@ from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import severities
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
 from kfdet.schema.run_config import DatasetConfig
+from kfdet.storage.manifests import split_digest
 from kfdet.storage.scanning import scan_splits, split_files
 
 NAMES = Names(aliases={number: (name,) for number, name in enumerate(CLASSES, 1)})
@@ -83,16 +84,41 @@ def test_a_damaged_file_has_its_finding(tmp_path: Path, damage, expected: dict):
     assert counts(config) == expected
 
 
-def test_patterns_without_files_are_named_one_by_one(tmp_path: Path):
+def upload(gcs, folder: Path, name: str = "data") -> DatasetConfig:
+    """The data set of a folder, in the bucket."""
+    for path in folder.iterdir():
+        if path.is_file():
+            gcs.put("bucket", f"{name}/{path.name}", path.read_bytes())
+    return config_of(folder).model_copy(
+        update={split: (f"gs://bucket/{name}/{split}-*",) for split in ("train", "val", "test")}
+    )
+
+
+def test_a_set_in_a_bucket_is_found_to_be_what_it_is_in_a_folder(tmp_path: Path, gcs, remote):
+    splits = sound_splits(7)
+    splits["val"][3] = NOBOX
+    here = write_dataset(tmp_path / "here", splits)
+    there = upload(gcs, tmp_path / "here")
+    found, local = scan(there), scan(here)
+    ((place, _),) = found["val"].log.first["box-no-area"]
+    assert place.file == "gs://bucket/data/val-00000-of-00002.tfrecord"
+    assert {s: split_digest(p) for s, p in found.items()} == {
+        s: split_digest(p) for s, p in local.items()
+    }
+    names = {1: "cat", 2: "dog"}
+    assert statistics_of(found, names=names) == statistics_of(local, names=names)
+
+
+def test_patterns_without_files_are_named_one_by_one(tmp_path: Path, remote):
     config = write_dataset(tmp_path)
     config = config.model_copy(
-        update={"train": (*config.train, str(tmp_path / "no-*")), "val": ("gs://b/val-*",)}
+        update={"train": (*config.train, str(tmp_path / "no-*")), "val": ("gs://bucket/val-*",)}
     )
     log = whole_log(scan(config), names=NAMES, label_map="m", readers={})
     assert log.counts == {"file-no-match": 2, "split-empty": 1}
     assert [place.file for place, _ in log.first["file-no-match"]] == [
         str(tmp_path / "no-*"),
-        "gs://b/val-*",
+        "gs://bucket/val-*",
     ]
 
 

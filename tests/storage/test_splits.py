@@ -10,7 +10,13 @@ from kfdet.schema.dataset import ShardFile, SplitManifest
 from kfdet.stages import data_synth
 from kfdet.storage.files import file_sha256
 from kfdet.storage.records import read_records
-from kfdet.storage.splits import check_files, read_split, shard_images
+from kfdet.storage.splits import (
+    check_files,
+    on_this_machine,
+    read_split,
+    shard_images,
+    training_files,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +86,26 @@ def test_a_record_that_was_damaged_without_changing_the_size_is_named(split, tmp
     copy.write_bytes(content)
     with pytest.raises(DataError, match="record 0"):
         list(read_split(with_first(split, uri=str(copy))))
+
+
+@pytest.mark.usefixtures("remote")
+def test_a_split_in_a_bucket_is_read_like_the_files_it_was_made_of(split, gcs):
+    moved = []
+    for file in split.shards:
+        name = Path(file.uri).name
+        gcs.put("bucket", f"data/{name}", Path(file.uri).read_bytes())
+        moved.append(file.model_copy(update={"uri": f"gs://bucket/data/{name}"}))
+    remote = split.model_copy(update={"shards": tuple(moved)})
+    check_files(remote)
+    here, there = list(read_split(split)), list(read_split(remote))
+    assert [one.payload for one in there] == [one.payload for one in here]
+    assert there[0].file == "gs://bucket/data/" + Path(split.shards[0].uri).name
+    for file, local in zip(training_files(remote), on_this_machine(remote).shards, strict=True):
+        assert file.uri == local.uri
+        assert file_sha256(Path(file.uri)) == local.sha256
+    gcs.put("bucket", "data/train-00001-of-00004.tfrecord", b"other")
+    with pytest.raises(ArtifactError, match=r"gs://bucket/data/train-00001.* it has 5 bytes"):
+        list(read_split(remote))
+    del gcs.bucket("bucket")["data/train-00001-of-00004.tfrecord"]
+    with pytest.raises(ArtifactError, match=r"gs://bucket/data/train-00001.*no such object"):
+        check_files(remote)

@@ -27,6 +27,7 @@ def test_what_was_written_is_read(here, tmp_path):
     store.delete(here)
     store.delete(here)
     assert store.find(here) is None
+    assert store.find(str(tmp_path)) is None, "a folder is no object"
     with pytest.raises(FileNotFoundError):
         store.read(here)
 

@@ -26,7 +26,7 @@ from kfdet.stages import validate
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry
 from kfdet.storage.run_config import read_run_config
-from kfdet.storage.splits import read_split
+from kfdet.storage.splits import on_this_machine, read_split
 
 _IMAGES_TIMED = 16
 _STYLES = {"can_pass": "green", "at_risk": "yellow", "cannot_pass": "red"}
@@ -95,7 +95,11 @@ def _estimates(
         placed.record.encoded for placed in itertools.islice(read_split(data.val), _IMAGES_TIMED)
     ]
     return estimate(
-        measure_training(read_document(ResolvedExperiment, experiment), data, images=images),
+        measure_training(
+            read_document(ResolvedExperiment, experiment),
+            data.model_copy(update={"train": on_this_machine(data.train)}),
+            images=images,
+        ),
         config.training,
         data,
         free_disk_bytes=shutil.disk_usage(Path.cwd()).free,

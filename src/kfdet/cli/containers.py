@@ -21,6 +21,7 @@ from kfdet.schema.base import Schema
 from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import RunConfig
 from kfdet.storage.atomic import explain_os_errors
+from kfdet.storage.locations import is_remote
 
 _LABEL = "kfdet.run"
 _KILLED = 137
@@ -63,17 +64,17 @@ def container_request(config: RunConfig, *, root: Path, pipeline: Path) -> Conta
     reads += [pattern for split in SPLITS for pattern in getattr(config.dataset, split)]
     registry = config.registry.uri
     write = {root}
-    if "://" not in registry:
+    if not is_remote(registry):
         with explain_os_errors(Path(registry)):
             Path(registry).mkdir(parents=True, exist_ok=True)
         write.add(Path(registry).absolute())
-    read = {_folder(location) for location in reads if "://" not in location} - write
+    read = {_folder(location) for location in reads if not is_remote(location)} - write
     return ContainerRequest(
         run=uuid.uuid4().hex,
         user=f"{os.getuid()}:{os.getgid()}",
         read=tuple(sorted(map(str, read))),
         write=tuple(sorted(map(str, write))),
-        network=any("://" in location for location in (*reads, registry)),
+        network=any(is_remote(location) for location in (*reads, registry)),
         images_digest=_images_digest(_images(pipeline)),
     )
 

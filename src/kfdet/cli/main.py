@@ -265,7 +265,9 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
         config=True,
     )
     inputs(warmstart, manifest=manifest)
-    warmstart.add_argument("--model-root", metavar="DIR", default="models", help="default: models")
+    warmstart.add_argument(
+        "--model-root", metavar="DIR", default="models", help="or gs:// (default: models)"
+    )
     warmstart.add_argument("--registry", metavar="DIR", default="registry")
 
     render = stage("render", "render the configuration into an experiment", config=True)
@@ -288,7 +290,9 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
 
     train = stage("train", "train, or resume training")
     inputs(train, experiment=experiment, manifest=manifest)
-    train.add_argument("--model-root", metavar="DIR", default="models", help="default: models")
+    train.add_argument(
+        "--model-root", metavar="DIR", default="models", help="or gs:// (default: models)"
+    )
 
     select = stage("select", "evaluate every checkpoint on val and choose the best")
     inputs(select, experiment=experiment, manifest=manifest)
@@ -366,6 +370,9 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     inputs(export, experiment=experiment, manifest=manifest)
     export.add_argument("--checkpoint", metavar="PREFIX", required=True, help="without .index")
     export.add_argument("--images", type=int, default=32, help="test images compared (32)")
+    export.add_argument(
+        "--export-root", metavar="DIR", help="folder of exports, or gs:// (default: that of --out)"
+    )
 
     publish = stage("publish", "publish an export as the new champion")
     publish.add_argument("export", metavar="EXPORT", help="folder of the export")
@@ -373,7 +380,7 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     publish.add_argument("--run-name", default="by hand", help="noted in the version's record")
     named = ((champion, True), (record, True), (gate, False), (publish, True))
     for parser, required in named:
-        parser.add_argument("--registry", metavar="DIR", default="registry")
+        parser.add_argument("--registry", metavar="DIR", default="registry", help="or gs://")
         parser.add_argument("--model", metavar="NAME", required=required, default="")
 
 

@@ -16,6 +16,7 @@ from kfdet.errors import StorageError
 from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig, RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.dataset import with_absolute_paths
+from kfdet.storage.locations import absolute
 
 PIPELINE_FOLDER = Path("pipelines") / "detection_training"
 
@@ -92,7 +93,7 @@ def pipeline_arguments(config: RunConfig, *, data_digest: str, model_root: str) 
         "feasibility": config.feasibility.canonical_json(),
         "parity": config.export.parity.canonical_json(),
         "model_root": model_root,
-        "registry": registry.uri if "://" in registry.uri else str(Path(registry.uri).absolute()),
+        "registry": absolute(registry.uri),
         "model": registry.model or config.name,
         "groups": list(range(config.validation.groups)),
         "num_groups": config.validation.groups,

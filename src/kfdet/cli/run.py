@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_policy(config: RunConfig) -> None:
     """Refuses a policy about what there will not be, before anything is spent on the run."""
-    labels = read_label_map(Path(config.dataset.label_map))
+    labels = read_label_map(config.dataset.label_map)
     measures.check_policy(
         config.gate,
         classes=[label.name for label in labels.classes],

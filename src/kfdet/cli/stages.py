@@ -143,7 +143,7 @@ def select(arguments: argparse.Namespace) -> None:
         experiment=Path(arguments.experiment),
         manifest=Path(arguments.manifest),
         summary=Path(arguments.summary) if arguments.summary else None,
-        follow=Path(arguments.follow) if arguments.follow else None,
+        follow=arguments.follow or None,
         metric=arguments.metric,
         batch_size=arguments.batch_size,
         engine=arguments.engine,
@@ -259,7 +259,7 @@ def export(arguments: argparse.Namespace) -> None:
         checkpoint_digest=checkpoint_digest(arguments.checkpoint),
         checkpoint_step=checkpoint_step(arguments.checkpoint),
         parity=ParityConfig(images=arguments.images),
-        export_root=arguments.out,
+        export_root=arguments.export_root or arguments.out,
         export_manifest=out / "export.json",
         report=out / "report.html",
     )

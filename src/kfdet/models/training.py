@@ -34,11 +34,13 @@ class CheckpointStore(Protocol):
     @property
     def path(self) -> Path: ...
     @property
+    def location(self) -> str: ...
+    @property
     def events(self) -> Path: ...
     def steps(self) -> tuple[int, ...]: ...
     def prefix(self, step: int) -> str: ...
     def commit(self, step: int, write: Callable[[str], None]) -> None: ...
-    def set_aside(self, step: int) -> Path: ...
+    def set_aside(self, step: int) -> str: ...
     def write_journal(self, journal: TrainingJournal) -> None: ...
 
 
@@ -62,6 +64,7 @@ def train(
     store: CheckpointStore,
     journal: TrainingJournal,
     progress: Progress,
+    init_checkpoint: str | None = None,
 ) -> TrainingOutcome:
     """Trains to the last step, from the newest checkpoint that can be read.
 
@@ -71,6 +74,7 @@ def train(
         store: Keeps the checkpoints: one every `checkpoint_every` steps and the last.
         journal: What earlier attempts measured.
         progress: Told of step, loss and speed.
+        init_checkpoint: Where `training.init_checkpoint` lies on this machine.
 
     Raises:
         ConfigError: A GPU is wanted where there is none, or the initial checkpoint does not fit.
@@ -87,7 +91,9 @@ def train(
     seed = (settings.seed + start) % 2**31
     tf_keras.utils.set_random_seed(seed)
     set_precision(settings.precision)
-    trainer = build_trainer(experiment, files=files, seed=seed, device=device)
+    trainer = build_trainer(
+        experiment, files=files, seed=seed, device=device, init_checkpoint=init_checkpoint
+    )
     _load(trainer, experiment, store=store, start=start)
     loop = _Loop(
         experiment=experiment,
@@ -144,7 +150,12 @@ class _Trainer(base_trainer.Trainer):  # type: ignore[misc]
 
 
 def build_trainer(
-    experiment: ResolvedExperiment, *, files: Sequence[TrainingFile], seed: int, device: Device
+    experiment: ResolvedExperiment,
+    *,
+    files: Sequence[TrainingFile],
+    seed: int,
+    device: Device,
+    init_checkpoint: str | None = None,
 ) -> Any:
     """Builds model, optimizer and input of an experiment.
 
@@ -153,6 +164,7 @@ def build_trainer(
         files: Shards of the training split.
         seed: Of the input's order.
         device: Where the model lies.
+        init_checkpoint: Where `training.init_checkpoint` lies on this machine.
 
     Raises:
         ConfigError: The batch can't be shared evenly by the GPUs.
@@ -166,6 +178,8 @@ def build_trainer(
     config = build_config(experiment).replace()
     paths = [file.uri for file in files]
     config.task.train_data.override({"input_path": paths, "seed": seed})
+    if init_checkpoint:
+        config.task.override({"init_checkpoint": init_checkpoint})
     with device.strategy.scope():
         task = DetectionTask(config.task)
         task.augmentation = experiment.training.augmentation
@@ -233,7 +247,7 @@ class _Loop:
                 self._save()
             raise TrainingInterrupted(
                 f"stopped at step {self.step:,} of {steps:,}, with a checkpoint in "
-                f"{self.store.path}. Run the same command again to go on from there."
+                f"{self.store.location}. Run the same command again to go on from there."
             )
 
     def journal(self) -> TrainingJournal:
@@ -288,7 +302,7 @@ class _Loop:
         )
         raise TrainingError(
             f"the loss is no longer a number at step {broken_at:,} ({which}{last})",
-            where=str(self.store.path),
+            where=self.store.location,
             remedy=f"Lower training.learning_rate.peak ({rate.peak:g}) or lengthen warmup_steps "
             f"({rate.warmup_steps}), set training.optimizer.gradient_clip_norm, look for odd boxes "
             "in the report of validate, and train in float32 if precision is mixed. "
@@ -317,14 +331,14 @@ def _explained(loop: _Loop) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError as failure:
         raise TrainingError(
             f"out of memory at step {loop.step:,}",
-            where=str(loop.store.path),
+            where=loop.store.location,
             remedy="Lower training.batch_size or detector.input_size, or ask for more memory. "
             "A smaller batch is another experiment and starts anew.",
         ) from failure
     except tf.errors.OpError as failure:
         raise TrainingError(
             f"TensorFlow stopped after step {loop.step:,}: {_reason(failure)}",
-            where=str(loop.store.path),
+            where=loop.store.location,
             remedy="If this is about an image or a record, run validate: it names the record. "
             "Else run again: training goes on from the newest checkpoint.",
         ) from failure

@@ -72,7 +72,7 @@ def run(
     return ExcludeResult(folder=out, images=images, excluded=excluded)
 
 
-def _kept(paths: tuple[Path, ...], excluded: Mapping[Path, Set[int]]) -> Iterator[bytes]:
+def _kept(paths: tuple[str, ...], excluded: Mapping[str, Set[int]]) -> Iterator[bytes]:
     for path in paths:
         for frame in read_records(path, excluded=excluded.get(path, frozenset())):
             yield frame.payload

@@ -99,18 +99,18 @@ def _detector(resolved: ResolvedExperiment, checkpoint: str, digest: str) -> Any
     """Returns the detector of a checkpoint, or that of an export where the path is its folder."""
     manifest = join(checkpoint, EXPORT_FILE)
     if store_of(manifest).find(manifest):
-        folder = local_folder(checkpoint)
         from kfdet.models.saved_model import SavedModelDetector
 
+        folder = local_folder(checkpoint)
         present = read_document(ExportManifest, folder / EXPORT_FILE).content_digest
         if present != digest:
             raise ArtifactError(
                 f"is the export {present[:16]}", where=checkpoint, expected=digest[:16]
             )
         return SavedModelDetector(folder / SAVED_MODEL_FOLDER)
-    check_checkpoint(checkpoint, digest=digest)
+    prefix = check_checkpoint(checkpoint, digest=digest)
     from kfdet.models.detector import Detector
 
     detector = Detector(resolved)
-    detector.restore(checkpoint)
+    detector.restore(prefix)
     return detector

@@ -15,11 +15,13 @@ from kfdet.schema.dataset import Manifest
 from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
 from kfdet.schema.run_config import ParityConfig
 from kfdet.schema.training import ResolvedExperiment
-from kfdet.storage.atomic import new_folder, write_text
+from kfdet.storage.atomic import write_text
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.exports import content_digest, describe_files, exported_before
+from kfdet.storage.folders import new_folder_at
 from kfdet.storage.label_maps import LABEL_MAP_FILE, write_label_map
+from kfdet.storage.locations import join
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import read_split
 
@@ -73,22 +75,22 @@ def run(
     """
     resolved = read_document(ResolvedExperiment, experiment)
     data = read_document(Manifest, manifest)
-    check_checkpoint(checkpoint, digest=checkpoint_digest)
-    folder = Path(export_root) / checkpoint_digest[:16]
+    prefix = check_checkpoint(checkpoint, digest=checkpoint_digest)
+    folder = join(export_root, checkpoint_digest[:16])
     exported = exported_before(folder, experiment_digest=resolved.fingerprint(), parity=parity)
     if exported is not None:
         progress.note(f"exported already: {folder}")
     else:
         exported = _export(
             resolved, data, folder, report,
-            checkpoint=checkpoint, digest=checkpoint_digest, step=checkpoint_step,
+            checkpoint=prefix, digest=checkpoint_digest, step=checkpoint_step,
             parity=parity, progress=progress,
         )  # fmt: skip
     write_document(export_manifest, exported)
-    write_text(report, export_page(exported, exported.parity, folder=str(folder)))
+    write_text(report, export_page(exported, exported.parity, folder=folder))
     progress.report(str(report))
     return ExportResult(
-        export_uri=str(folder),
+        export_uri=folder,
         content_digest=exported.content_digest,
         max_score_difference=exported.parity.max_score_difference,
         max_box_difference_px=exported.parity.max_box_difference_px,
@@ -98,7 +100,7 @@ def run(
 def _export(
     resolved: ResolvedExperiment,
     data: Manifest,
-    folder: Path,
+    folder: str,
     report: Path,
     *,
     checkpoint: str,
@@ -116,7 +118,7 @@ def _export(
     questions = [Question(encoded=one.record.encoded, example=one.payload) for one in records]
     detector = Detector(resolved)
     detector.restore(checkpoint)
-    with new_folder(folder) as work:
+    with new_folder_at(folder, last=EXPORT_FILE) as work:
         progress.note("writing the SavedModel")
         write_saved_model(detector, work / SAVED_MODEL_FOLDER)
         progress.note(f"comparing it with the checkpoint on {len(questions)} test images")
@@ -125,7 +127,7 @@ def _export(
             tolerance=parity, nms=resolved.detector.nms,
         )  # fmt: skip
         if not proof.passed:
-            write_text(report, export_page(None, proof, folder=str(folder)))
+            write_text(report, export_page(None, proof, folder=folder))
             progress.report(str(report))
             raise refusal(proof, checkpoint)
         write_label_map(work / LABEL_MAP_FILE, resolved.label_map)

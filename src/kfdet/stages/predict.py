@@ -19,6 +19,7 @@ from PIL import Image
 from kfdet.core.detected import Detected
 from kfdet.report.pictures import PictureBox, draw_boxes
 from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
+from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
 from kfdet.storage.pictures import ImageSource, read_upright_image, write_image
 
@@ -65,7 +66,7 @@ def load(model: Predictor | Path | str) -> Predictor:
     """
     if isinstance(model, Predictor):
         return model
-    folder = Path(model)
+    folder = local_folder(model)
     export = read_document(ExportManifest, folder / EXPORT_FILE)
     from kfdet.models.saved_model import SavedModelDetector, decode_pixels
 

@@ -13,6 +13,7 @@ from kfdet.progress import Progress
 from kfdet.schema.export import EXPORT_FILE, ExportManifest
 from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import Metrics
+from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry, Submission
 
@@ -62,7 +63,7 @@ def run(
             failed its parity check, or the champion changed since the gate.
         ConfigError: The registry or the model's name can't be.
     """
-    folder = Path(export_uri)
+    folder = local_folder(export_uri)
     verdict = read_document(Decision, decision)
     measured = read_document(Metrics, metrics)
     export = read_document(ExportManifest, folder / EXPORT_FILE)
@@ -84,5 +85,5 @@ def run(
     return PublishResult(
         version=number,
         already_published=published.already_published,
-        uri=str(published.folder),
+        uri=published.folder,
     )

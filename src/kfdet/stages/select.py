@@ -25,6 +25,7 @@ from kfdet.schema.training import (
 from kfdet.storage.atomic import write_text
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.locations import join
 from kfdet.storage.model_dir import ModelDir
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import read_split
@@ -55,7 +56,7 @@ def run(
     ledger: Path,
     report: Path,
     progress: Progress,
-    follow: Path | None = None,
+    follow: str | None = None,
     timeout_s: float = 3600.0,
 ) -> SelectResult:
     """Measures every checkpoint on val; those in the model directory's ledger only once.
@@ -84,13 +85,13 @@ def run(
     data = read_document(Manifest, manifest)
     note_excluded(progress, "val", data.val.excluded)
     if follow is not None:
-        folder = ModelDir(path=follow)
+        folder = ModelDir.at(follow)
         checkpoints = folder.appearing(
             experiment_digest=resolved.fingerprint(), timeout_s=timeout_s
         )
     elif summary is not None:
         trained = read_document(TrainingSummary, summary)
-        folder = ModelDir(path=Path(trained.model_dir))
+        folder = ModelDir.at(trained.model_dir)
         checkpoints = iter(trained.checkpoints)
     else:
         raise UsageError("give the summary of a training, or a model directory to follow")
@@ -105,7 +106,7 @@ def run(
     )
     chosen = _measure_all(bench, folder, checkpoints)
     if follow is not None:
-        trained = read_document(TrainingSummary, folder.path / "training.json")
+        trained = read_document(TrainingSummary, join(folder.location, "training.json"))
     write_document(ledger, chosen)
     write_text(report, training_report.build(trained, resolved, chosen, metric))
     progress.report(str(report))
@@ -146,10 +147,10 @@ class _Bench:
         from kfdet.models.detector import Detector
         from kfdet.models.inference import evaluate_records
 
-        check_checkpoint(ref.uri, digest=ref.digest)
+        prefix = check_checkpoint(ref.uri, digest=ref.digest)
         began = time.monotonic()
         self._detector = self._detector or Detector(self._resolved)
-        self._detector.restore(ref.uri)
+        self._detector.restore(prefix)
         parts, done = [], 0
         records = read_split(self.split)
         for part in evaluate_records(self._detector, records, batch_size=self._batch_size):
@@ -188,6 +189,6 @@ def _measure_all(bench: _Bench, folder: ModelDir, checkpoints: Iterator[Checkpoi
         folder.write_ledger(bench.ledger(known.values()))
     if ledger is None:
         raise ArtifactError(
-            "there is no checkpoint", where=str(folder.path), remedy="Run train again."
+            "there is no checkpoint", where=folder.location, remedy="Run train again."
         )
     return ledger

@@ -11,7 +11,9 @@ from kfdet.report import training as training_report
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.training import ResolvedExperiment, TrainingSummary
 from kfdet.storage.atomic import write_text
+from kfdet.storage.checkpoints import local_prefix
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.locations import join
 from kfdet.storage.model_dir import ModelDir
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.splits import check_files, training_files
@@ -62,7 +64,7 @@ def run(
     folder = ModelDir.of(model_root, experiment_digest=digest)
     finished = folder.summary(experiment_digest=digest)
     if finished is not None:
-        progress.note(f"trained already: {folder.path}")
+        progress.note(f"trained already: {folder.location}")
     else:
         finished = _train(resolved, data, folder, progress)
     write_document(summary, finished)
@@ -94,17 +96,19 @@ def _train(
     from kfdet.models.training import train
 
     digest = resolved.fingerprint()
+    start = resolved.training.init_checkpoint
     with folder.locked():
-        write_document(folder.path / "experiment.json", resolved)
+        write_document(join(folder.location, "experiment.json"), resolved)
         outcome = train(
             resolved,
             files=training_files(data.train),
+            init_checkpoint=local_prefix(start) if start else None,
             store=folder,
             journal=folder.journal(experiment_digest=digest),
             progress=progress,
         )
         finished = TrainingSummary(
-            model_dir=str(folder.path),
+            model_dir=folder.location,
             experiment_digest=digest,
             steps=resolved.training.steps,
             images_per_step=resolved.training.batch_size,

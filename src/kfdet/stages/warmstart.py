@@ -88,7 +88,7 @@ def _from(
     # Heads have an output for every class: other classes, other heads.
     modules = ("all",) if export.label_map == labels else ("backbone", "decoder")
     begun = training.model_copy(
-        update={"init_checkpoint": folder.prefix(export.checkpoint_step), "init_modules": modules}
+        update={"init_checkpoint": folder.uri(export.checkpoint_step), "init_modules": modules}
     )
     return WarmstartResult(training=begun, version=number)
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
 
 import google.auth
 import google_crc32c
@@ -96,7 +97,7 @@ class BucketStore:
         try:
             credentials: Any = (
                 AnonymousCredentials()  # type: ignore[no-untyped-call]
-                if _EMULATOR_VARIABLE in os.environ
+                if os.environ.get(_EMULATOR_VARIABLE)
                 else google.auth.default(scopes=_SCOPES)[0]
             )
         except auth.GoogleAuthError as failure:
@@ -347,7 +348,11 @@ def _denial(failure: Exception) -> str:
 
 
 def _reason(failure: Exception) -> str:
-    """Returns the first line of a failure's text, without the address that was asked."""
+    """Returns what a failure says in one line, without the address that was asked."""
+    if isinstance(failure, auth.TransportError) and isinstance(failure.args[0], Exception):
+        failure = failure.args[0]
+    if isinstance(failure, requests.ConnectionError | requests.Timeout) and failure.request:
+        return f"no answer from {urlsplit(failure.request.url).netloc}"
     text = re.sub(r"^(GET|PUT|POST|DELETE|PATCH) \S+: ", "", str(failure).strip())
     first = text.splitlines()[0][:300] if text else ""
     return first or type(failure).__name__

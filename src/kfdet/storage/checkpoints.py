@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 from kfdet.errors import ArtifactError
+from kfdet.storage.copies import copy_of, local_files
 from kfdet.storage.files import files_digest
+from kfdet.storage.locations import is_remote
+from kfdet.storage.stores import store_of
 
 _STEP = re.compile(r"-(\d+)$")
 
@@ -15,12 +18,12 @@ def checkpoint_files(prefix: str) -> tuple[Path, ...]:
     """Returns the files of a checkpoint: its index and its data, sorted by name.
 
     Args:
-        prefix: Path without `.index`: `model/ckpt-250`.
+        prefix: Path or gs:// address without `.index`: `model/ckpt-250`.
 
     Raises:
         ArtifactError: The index or a part of the data is missing.
     """
-    path = Path(prefix)
+    path = Path(local_prefix(prefix))
     index = path.with_name(path.name + ".index")
     data = sorted(path.parent.glob(f"{path.name}.data-?????-of-?????"))
     parts = int(data[0].name.rsplit("-of-", 1)[1]) if data else 0
@@ -32,6 +35,14 @@ def checkpoint_files(prefix: str) -> tuple[Path, ...]:
             remedy="Give the prefix of the files, without .index or .data.",
         )
     return (*data, index)
+
+
+def local_prefix(prefix: str) -> str:
+    """Returns the prefix of files of this machine: the same, or that of verified copies."""
+    if not is_remote(prefix):
+        return prefix
+    local_files(store_of(prefix).list(f"{prefix}."))
+    return str(copy_of(prefix))
 
 
 def checkpoint_digest(prefix: str) -> str:
@@ -49,8 +60,11 @@ def checkpoint_step(prefix: str) -> int:
     return int(match.group(1))
 
 
-def check_checkpoint(prefix: str, *, digest: str) -> None:
+def check_checkpoint(prefix: str, *, digest: str) -> str:
     """Makes sure that a checkpoint still holds the bytes it was chosen for.
+
+    Returns:
+        The prefix of its files on this machine.
 
     Raises:
         ArtifactError: It is missing or has other bytes.
@@ -63,3 +77,4 @@ def check_checkpoint(prefix: str, *, digest: str) -> None:
             expected=f"{digest[:16]}, that of the checkpoint chosen",
             remedy="Something has written over it: run select again.",
         )
+    return local_prefix(prefix)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kfdet.errors import StorageError
+from kfdet.errors import ArtifactError, StorageError
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.locations import Address, is_remote
 from kfdet.storage.stores import StoredObject, crc32c_of, missing, store_of
@@ -69,7 +70,7 @@ def local_folder(location: Path | str) -> Path:
     """Returns a folder of this machine with what lies below a location, no more and no less.
 
     Raises:
-        FileNotFoundError: There is nothing; of local folders nothing is looked at.
+        ArtifactError: There is nothing; of local folders nothing is looked at.
         StorageError: It can't be read, or there is no room for the copy.
     """
     if not is_remote(location):
@@ -77,7 +78,9 @@ def local_folder(location: Path | str) -> Path:
     prefix = str(location).rstrip("/") + "/"
     objects = store_of(location).list(prefix)
     if not objects:
-        raise missing(str(location))
+        raise ArtifactError(
+            "there is nothing", where=str(location), expected="what an earlier stage wrote"
+        )
     folder = copy_of(location)
     with _locked(folder):
         wanted = {copy_of(one.location) for one in objects}
@@ -88,21 +91,44 @@ def local_folder(location: Path | str) -> Path:
     return folder
 
 
-def is_copy(path: Path, found: StoredObject) -> bool:
+def local_copies(locations: Sequence[str]) -> dict[str, Path]:
+    """Returns a file of this machine for each location, as `local_file` does, but all at once."""
+    remote = [location for location in locations if is_remote(location)]
+    folders = dict.fromkeys(location.rpartition("/")[0] for location in remote)
+    listed = {
+        one.location: one for folder in folders for one in store_of(folder).list(f"{folder}/")
+    }
+    for location in remote:
+        if location not in listed:
+            raise missing(location)
+    copies = local_files([listed[location] for location in remote])
+    copied = dict(zip(remote, copies, strict=True))
+    return {location: copied.get(location, Path(location)) for location in locations}
+
+
+def _is_copy(path: Path, found: StoredObject) -> bool:
     """Whether a file has the bytes of an object."""
     try:
-        if path.stat().st_size != found.size_bytes:
-            return False
-        with open(path, "rb") as stream:
-            return found.crc32c is not None and crc32c_of(stream)[0] == found.crc32c
+        status = path.stat()
+        return (
+            status.st_size == found.size_bytes
+            and found.crc32c is not None
+            and _crc32c_at(path, status.st_mtime_ns, status.st_size) == found.crc32c
+        )
     except FileNotFoundError:
         return False
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _crc32c_at(path: Path, time_ns: int, size_bytes: int) -> str:  # noqa: ARG001 a file that was written to is another
+    with open(path, "rb") as stream:
+        return crc32c_of(stream)[0]
 
 
 def _verified_copy(found: StoredObject) -> Path:
     path = copy_of(found.location)
     with _locked(path):
-        if not is_copy(path, found):
+        if not _is_copy(path, found):
             check_room(path.parent, size_bytes=found.size_bytes)
             store_of(found.location).download(found.location, path)
     return path

@@ -8,6 +8,8 @@ from kfdet.errors import DataError
 from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.files import digest_of_digests, expand_patterns, file_sha256, files_digest
+from kfdet.storage.locations import absolute
+from kfdet.storage.stores import store_of
 
 
 def dataset_digests(dataset: DatasetConfig) -> dict[str, str]:
@@ -37,7 +39,7 @@ def side_digests(dataset: DatasetConfig) -> dict[str, str]:
     for key, path in named.items():
         if path is None:
             continue
-        if not Path(path).is_file():
+        if store_of(path).find(path) is None:
             raise DataError(
                 "there is no such file",
                 where=f"dataset.{key} {path}",
@@ -55,10 +57,6 @@ def data_digest(digests: dict[str, str]) -> str:
 
 def with_absolute_paths(dataset: DatasetConfig) -> DatasetConfig:
     """Returns the data set with paths that hold in any working directory."""
-
-    def absolute(pattern: str) -> str:
-        return pattern if "://" in pattern else str(Path(pattern).absolute())
-
     return dataset.model_copy(
         update={
             "label_map": absolute(dataset.label_map),

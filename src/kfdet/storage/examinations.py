@@ -136,8 +136,7 @@ def read_groups(
     check_groups(
         {where: document for where, (document, _) in read.items()},
         expected={
-            (split, file): files[split].excluded.get(Path(file), frozenset())
-            for split, file in expected
+            (split, file): files[split].excluded.get(file, frozenset()) for split, file in expected
         },
         label_map_sha256=label_map_sha256,
         data_digest=data_digest,

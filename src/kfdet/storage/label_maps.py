@@ -8,6 +8,7 @@ from kfdet.core.label_map import LabelMapFormat, NamedClasses, dump_pbtxt, parse
 from kfdet.errors import DataError
 from kfdet.schema.dataset import LabelMap
 from kfdet.storage.atomic import write_text
+from kfdet.storage.stores import store_of
 
 LABEL_MAP_FILE = "label_map.pbtxt"
 
@@ -36,7 +37,7 @@ def read_named_classes(path: Path | str) -> NamedClasses:
             expected=f"one of {', '.join(_FORMATS)}",
         )
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = store_of(path).read(str(path)).decode("utf-8-sig")
     except OSError as failure:
         raise DataError(
             f"can't read the label map: {failure.strerror}",

@@ -11,7 +11,8 @@ from pathlib import Path
 from kfdet.errors import ConfigError
 
 _SCHEME = "gs://"
-_ANY_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):/+")
+_ANY_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_BROKEN_SCHEME = re.compile(r"^gs:/*")
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 _WILDCARD = re.compile(r"[*?[]")
 
@@ -57,11 +58,11 @@ def is_remote(location: Path | str) -> bool:
     text = str(location)
     if text.startswith(_SCHEME):
         return True
+    if _BROKEN_SCHEME.match(text):
+        raise ConfigError("is no address of an object", where=text, expected="gs://bucket/name")
     scheme = _ANY_SCHEME.match(text)
     if scheme is None:
         return False
-    if scheme[1] == "gs":
-        raise ConfigError("is no address of an object", where=text, expected="gs://bucket/name")
     raise ConfigError(
         f'a location that begins with "{scheme[0]}" is not known',
         where=text,
@@ -75,6 +76,11 @@ def join(folder: Path | str, *names: str) -> str:
     if not is_remote(folder):
         return str(Path(folder, *names))
     return "/".join((str(folder).rstrip("/"), *names))
+
+
+def name_of(location: str) -> str:
+    """Returns the last part of a location."""
+    return location.rpartition("/")[2]
 
 
 def absolute(location: str) -> str:

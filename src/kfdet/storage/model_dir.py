@@ -8,42 +8,66 @@
   training.json                           summary, there once training is finished
   ledger.json                             metrics of the checkpoints measured so far
   damaged/                                checkpoints that could not be read, moved aside
+
+In a bucket it is the same. What TensorFlow writes goes to a local folder first and is uploaded when
+it is whole, the index last again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import platform
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kfdet.errors import ArtifactError, TrainingError
 from kfdet.schema.training import CheckpointRef, Ledger, TrainingJournal, TrainingSummary
 from kfdet.storage.atomic import explain_os_errors
-from kfdet.storage.checkpoints import checkpoint_digest
+from kfdet.storage.checkpoints import checkpoint_digest, local_prefix
+from kfdet.storage.copies import copy_of
 from kfdet.storage.documents import read_document, write_document
+from kfdet.storage.locations import is_remote, join
+from kfdet.storage.stores import store_of
 
 _PREFIX = "ckpt-"
 _INDEX = ".index"
+_OWNER = "owner.json"
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ModelDir:
     """Attributes:
-    path: The folder; it need not exist.
+    path: The folder; it need not exist. Of a directory in a bucket, the local folder for it.
+    address: The gs:// address, of a directory in a bucket.
     """
 
     path: Path
+    address: str | None = None
+    _ownership: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, root: str, *, experiment_digest: str) -> ModelDir:
         """Returns the directory of an experiment: equal experiments share one."""
-        return cls(path=Path(root) / experiment_digest[:16])
+        return cls.at(join(root, experiment_digest[:16]))
+
+    @classmethod
+    def at(cls, location: str) -> ModelDir:
+        """Returns the directory in a folder, or below an address in a bucket."""
+        if is_remote(location):
+            return cls(path=copy_of(location), address=location)
+        return cls(path=Path(location))
+
+    @property
+    def location(self) -> str:
+        return self.address or str(self.path)
 
     @property
     def events(self) -> Path:
@@ -51,21 +75,26 @@ class ModelDir:
 
     def steps(self) -> tuple[int, ...]:
         """Returns the steps of the checkpoints there are, ascending."""
-        found = []
-        for index in self.path.glob(f"{_PREFIX}*{_INDEX}"):
-            number = index.name.removeprefix(_PREFIX).removesuffix(_INDEX)
-            if number.isdigit():
-                found.append(int(number))
-        return tuple(sorted(found))
+        if self.address:
+            prefix = join(self.address, _PREFIX)
+            names = [one.location for one in store_of(prefix).list(prefix)]
+        else:
+            names = [str(path) for path in self.path.glob(f"{_PREFIX}*")]
+        indexes = (re.search(rf"/{_PREFIX}(\d+){re.escape(_INDEX)}$", name) for name in names)
+        return tuple(sorted(int(found[1]) for found in indexes if found))
+
+    def uri(self, step: int) -> str:
+        """Returns the location of a checkpoint, without `.index`."""
+        return join(self.location, f"{_PREFIX}{step}")
 
     def prefix(self, step: int) -> str:
-        """Returns the checkpoint's address as TensorFlow takes it: without `.index`."""
-        return str(self.path / f"{_PREFIX}{step}")
+        """Returns a checkpoint's path as TensorFlow takes it, without `.index`; copied if need be."""
+        return local_prefix(self.uri(step))
 
     def checkpoint(self, step: int) -> CheckpointRef:
         """Returns a checkpoint with the digest of its bytes, which are read for it."""
         return CheckpointRef(
-            step=step, uri=self.prefix(step), digest=checkpoint_digest(self.prefix(step))
+            step=step, uri=self.uri(step), digest=checkpoint_digest(self.uri(step))
         )
 
     def commit(self, step: int, write: Callable[[str], None]) -> None:
@@ -82,28 +111,60 @@ class ModelDir:
             try:
                 write(str(work / f"{_PREFIX}{step}"))
                 # The index last: a checkpoint is there when its index is.
-                for file in sorted(work.iterdir(), key=lambda file: file.suffix == _INDEX):
-                    if file.is_file():
-                        with open(file, "rb") as stream:
-                            os.fsync(stream.fileno())
-                        os.replace(file, self.path / file.name)
+                written = sorted(
+                    (file for file in work.iterdir() if file.is_file()),
+                    key=lambda file: file.suffix == _INDEX,
+                )
+                for file in written:
+                    with open(file, "rb") as stream:
+                        os.fsync(stream.fileno())
+                    os.replace(file, self.path / file.name)
             finally:
                 # Of a disk that is full, the beginning of a checkpoint takes the rest.
                 shutil.rmtree(work, ignore_errors=True)
+        self._upload([self.path / file.name for file in written])
+        self._upload([file for file in sorted(self.events.rglob("*")) if file.is_file()])
 
-    def set_aside(self, step: int) -> Path:
+    def _upload(self, files: Sequence[Path]) -> None:
+        """Copies files of the local folder into the bucket, in their order.
+
+        Raises:
+            TrainingError: Another process has begun to train there.
+        """
+        if not self.address:
+            return
+        store = store_of(self.address)
+        for file in files:
+            owner = store.find(join(self.address, _OWNER))
+            if self._ownership and (owner is None or owner.generation != self._ownership):
+                raise TrainingError(
+                    "another process has begun to train here",
+                    where=self.address,
+                    remedy="Let one of the two go on: each goes on from the newest checkpoint.",
+                )
+            name = file.relative_to(self.path).as_posix()
+            store.upload(file, join(self.address, name))
+
+    def set_aside(self, step: int) -> str:
         """Moves an unreadable checkpoint to `damaged`, where nothing looks for checkpoints."""
         folder = self.path / "damaged"
+        moved = []
         with explain_os_errors(folder):
-            folder.mkdir(exist_ok=True)
-            for file in self.path.glob(f"{_PREFIX}{step}.*"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted(self.path.glob(f"{_PREFIX}{step}.*"), reverse=True):
                 os.replace(file, folder / file.name)
-        return folder
+                moved.append(folder / file.name)
+        self._upload(moved)
+        if self.address:
+            # The index first: a checkpoint is gone when its index is.
+            for file in moved:
+                store_of(self.address).delete(join(self.address, file.name))
+        return join(self.location, "damaged")
 
     def journal(self, *, experiment_digest: str) -> TrainingJournal:
         """Returns what was measured so far; an empty journal where there is none to go on from."""
         try:
-            journal = read_document(TrainingJournal, self.path / "journal.json")
+            journal = read_document(TrainingJournal, join(self.location, "journal.json"))
         except ArtifactError:
             journal = None
         if journal is None or journal.experiment_digest != experiment_digest:
@@ -111,7 +172,7 @@ class ModelDir:
         return journal
 
     def write_journal(self, journal: TrainingJournal) -> None:
-        write_document(self.path / "journal.json", journal)
+        write_document(join(self.location, "journal.json"), journal)
 
     def summary(self, *, experiment_digest: str) -> TrainingSummary | None:
         """Returns the summary of a finished training whose checkpoints are all still there.
@@ -119,7 +180,7 @@ class ModelDir:
         It speaks of the directory as it is found now: a moved one keeps its training.
         """
         try:
-            summary = read_document(TrainingSummary, self.path / "training.json")
+            summary = read_document(TrainingSummary, join(self.location, "training.json"))
             if summary.experiment_digest != experiment_digest:
                 return None
             present = tuple(self.checkpoint(ref.step) for ref in summary.checkpoints)
@@ -127,20 +188,20 @@ class ModelDir:
             return None
         if not present or [r.digest for r in present] != [r.digest for r in summary.checkpoints]:
             return None
-        return summary.model_copy(update={"model_dir": str(self.path), "checkpoints": present})
+        return summary.model_copy(update={"model_dir": self.location, "checkpoints": present})
 
     def write_summary(self, summary: TrainingSummary) -> None:
-        write_document(self.path / "training.json", summary)
+        write_document(join(self.location, "training.json"), summary)
 
     def ledger(self) -> Ledger | None:
         """Returns the metrics measured so far, if any are readable."""
         try:
-            return read_document(Ledger, self.path / "ledger.json")
+            return read_document(Ledger, join(self.location, "ledger.json"))
         except ArtifactError:
             return None
 
     def write_ledger(self, ledger: Ledger) -> None:
-        write_document(self.path / "ledger.json", ledger)
+        write_document(join(self.location, "ledger.json"), ledger)
 
     def appearing(self, *, experiment_digest: str, timeout_s: float) -> Iterator[CheckpointRef]:
         """Yields every checkpoint of a running training, however slowly they are taken.
@@ -165,14 +226,17 @@ class ModelDir:
             if time.monotonic() - last > timeout_s:
                 raise TrainingError(
                     f"no new checkpoint for {timeout_s:,.0f} s, and the training has not finished",
-                    where=str(self.path),
+                    where=self.location,
                     remedy="Look whether it still runs; run select again to go on.",
                 )
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second training out of the directory; the lock dies with its process.
+        """Keeps a second training out of the directory.
+
+        In a folder the lock dies with its process. A bucket has no locks: there the training that
+        began last is the one that goes on, and an earlier one is told so before it writes again.
 
         Raises:
             TrainingError: Another process is training here.
@@ -186,11 +250,15 @@ class ModelDir:
             except BlockingIOError as failure:
                 raise TrainingError(
                     "another process is training here",
-                    where=str(self.path),
+                    where=self.location,
                     remedy="Wait for it or stop it; then run again: training goes on from the "
                     "newest checkpoint.",
                 ) from failure
             except OSError:
                 # A file system without locks: the schedulers that use one start one task a time.
                 pass
+            if self.address:
+                place = join(self.address, _OWNER)
+                host = json.dumps({"host": platform.node(), "process": os.getpid()})
+                self._ownership = store_of(place).replace(place, host.encode()).generation
             yield

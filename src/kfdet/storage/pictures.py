@@ -33,7 +33,7 @@ def read_picture(file: Path | str, record: int) -> Image.Image:
     from kfdet.storage.records import read_record_at
 
     where = f"{file} record {record}"
-    encoded = parse_record(read_record_at(Path(file), record), where=where).encoded
+    encoded = parse_record(read_record_at(file, record), where=where).encoded
     return _decoded(encoded, where=where)
 
 

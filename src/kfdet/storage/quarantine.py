@@ -12,6 +12,7 @@ from kfdet.progress import Progress
 from kfdet.schema.dataset import Quarantine, Split
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.documents import read_document
+from kfdet.storage.locations import name_of
 
 _REMEDY = "Run kfdet validate without dataset.quarantine, and use the list that it writes."
 
@@ -35,12 +36,12 @@ def earlier_list(dataset: DatasetConfig) -> Quarantine | None:
     Raises:
         DataError: The list can't be read.
     """
-    return read_document(Quarantine, Path(dataset.quarantine)) if dataset.quarantine else None
+    return read_document(Quarantine, dataset.quarantine) if dataset.quarantine else None
 
 
 def read_exclusions(
-    path: str | Path, files: Mapping[Split, Sequence[Path]]
-) -> dict[tuple[Split, Path], Exclusion]:
+    path: str | Path, files: Mapping[Split, Sequence[str]]
+) -> dict[tuple[Split, str], Exclusion]:
     """Returns what a quarantine list leaves out of each file.
 
     A file is known by its path or, where the data set was moved, by split and name. Whether it has
@@ -53,7 +54,7 @@ def read_exclusions(
     Raises:
         DataError: The list can't be read, or names a file that the data set has not.
     """
-    listed = read_document(Quarantine, Path(path))
+    listed = read_document(Quarantine, path)
     records: dict[tuple[Split, str], set[int]] = {}
     for entry in listed.records:
         records.setdefault((entry.split, entry.file), set()).add(entry.record)
@@ -65,9 +66,9 @@ def read_exclusions(
     }
 
 
-def _file_of(listed: str, files: Sequence[Path], *, split: Split, where: str) -> Path:
-    same_path = [file for file in files if file == Path(listed)]
-    found = same_path or [file for file in files if file.name == Path(listed).name]
+def _file_of(listed: str, files: Sequence[str], *, split: Split, where: str) -> str:
+    same_path = [file for file in files if file == listed]
+    found = same_path or [file for file in files if name_of(file) == name_of(listed)]
     if len(found) != 1:
         raise DataError(
             f"it names {listed}, which is "
@@ -81,7 +82,7 @@ def _file_of(listed: str, files: Sequence[Path], *, split: Split, where: str) ->
 
 
 def check_exclusions(
-    exclusions: Mapping[tuple[Split, Path], Exclusion], files: Sequence[FileFacts], *, where: str
+    exclusions: Mapping[tuple[Split, str], Exclusion], files: Sequence[FileFacts], *, where: str
 ) -> None:
     """Makes sure that exactly the listed records were left out, of the files they were listed for.
 
@@ -95,14 +96,14 @@ def check_exclusions(
     """
     facts = {(file.split, file.name): file for file in files}
     for (split, path), exclusion in exclusions.items():
-        file = facts[split, str(path)]
+        file = facts[split, path]
         check_digest(path, exclusion, sha256=file.sha256, where=where)
         beyond = sorted(exclusion.records - set(file.excluded))
         if beyond:
             raise DataError(f"{path} has no record {beyond[0]}", where=where, remedy=_REMEDY)
 
 
-def check_digest(path: Path, exclusion: Exclusion, *, sha256: str, where: str) -> None:
+def check_digest(path: str, exclusion: Exclusion, *, sha256: str, where: str) -> None:
     """Makes sure that a file has the bytes that its exclusions were listed for.
 
     Raises:

@@ -26,6 +26,7 @@ from kfdet.core.tfrecord import (
 from kfdet.errors import DataError
 from kfdet.schema.dataset import Compression
 from kfdet.storage.atomic import explain_os_errors
+from kfdet.storage.copies import local_file
 
 CompressionFault = Literal["damaged", "bomb"]
 OnFault = Callable[[CompressionFault, str, str], None]
@@ -51,11 +52,11 @@ def compression_of(path: Path) -> Compression:
 
 
 @contextlib.contextmanager
-def open_frames(path: Path, *, on_fault: OnFault | None = None) -> Iterator[ByteSource]:
+def open_frames(location: Path | str, *, on_fault: OnFault | None = None) -> Iterator[ByteSource]:
     """Yields the bytes of a TFRecord file, decompressed where need be, without holding them in memory.
 
     Args:
-        path: The file; gzip and zlib are known by their first bytes.
+        location: The file or object; gzip and zlib are known by their first bytes.
         on_fault: Told of a fault of the compression: which kind, what was seen, what was expected.
             What can be decompressed in front of it is yielded.
 
@@ -63,16 +64,17 @@ def open_frames(path: Path, *, on_fault: OnFault | None = None) -> Iterator[Byte
         DataError: The file can't be read, or its compression has a fault and nobody is told.
     """
     with contextlib.ExitStack() as stack:
-        yield _mapped(path, stack, on_fault or functools.partial(_refuse, path))
+        yield _mapped(location, stack, on_fault or functools.partial(_refuse, location))
 
 
-def _refuse(path: Path, kind: CompressionFault, seen: str, expected: str) -> None:
+def _refuse(location: Path | str, kind: CompressionFault, seen: str, expected: str) -> None:
     what = "its compression is damaged" if kind == "damaged" else "it is no set of images"
-    raise DataError(f"{what}: {seen}", where=str(path), expected=expected)
+    raise DataError(f"{what}: {seen}", where=str(location), expected=expected)
 
 
-def _mapped(path: Path, stack: contextlib.ExitStack, on_fault: OnFault) -> ByteSource:
+def _mapped(location: Path | str, stack: contextlib.ExitStack, on_fault: OnFault) -> ByteSource:
     try:
+        path = local_file(location)
         compression = compression_of(path)
         stream: IO[bytes] = stack.enter_context(path.open("rb"))
         if compression != "none":
@@ -86,7 +88,7 @@ def _mapped(path: Path, stack: contextlib.ExitStack, on_fault: OnFault) -> ByteS
     except OSError as failure:
         raise DataError(
             f"can't read: {failure.strerror or failure}",
-            where=str(path),
+            where=str(location),
             expected="a TFRecord file",
         ) from failure
 
@@ -141,54 +143,56 @@ def _unpacked(packed: IO[bytes], compression: Compression) -> Iterator[bytes]:
         raise zlib.error("the compressed data end too early")
 
 
-def scan_records(path: Path, *, on_fault: OnFault | None = None) -> Iterator[Frame | FrameFault]:
+def scan_records(
+    location: Path | str, *, on_fault: OnFault | None = None
+) -> Iterator[Frame | FrameFault]:
     """Yields every whole record of a file and a fault for every damaged stretch.
 
     Args:
-        path: The file.
+        location: The file or object.
         on_fault: Told of a fault of the compression, as `open_frames` tells it.
 
     Raises:
         DataError: The file can't be read at all, or its compression has a fault and nobody is told.
     """
-    with open_frames(path, on_fault=on_fault) as source:
+    with open_frames(location, on_fault=on_fault) as source:
         yield from read_frames(source)
 
 
-def read_records(path: Path, *, excluded: Set[int] = frozenset()) -> Iterator[Frame]:
+def read_records(location: Path | str, *, excluded: Set[int] = frozenset()) -> Iterator[Frame]:
     """Yields the records of a file, all of which must be whole.
 
     Args:
-        path: The file.
+        location: The file or object.
         excluded: Indices of records that are left out, damaged ones too.
 
     Raises:
         DataError: The file can't be read, or a record is damaged; names file, record and byte.
     """
     missed = set(excluded)
-    for item in scan_records(path):
+    for item in scan_records(location):
         if item.index in excluded:
             missed.discard(item.index)
             continue
         if isinstance(item, FrameFault):
             raise DataError(
                 f"the record is damaged ({item.kind}): {item.seen}",
-                where=f"{path} record {item.index} (byte {item.offset:,})",
+                where=f"{location} record {item.index} (byte {item.offset:,})",
                 expected=item.expected,
                 remedy="Copy or write the shard again; kfdet validate names every damaged record.",
             )
         yield item
     if missed:
-        raise DataError(f"has no record {min(missed)} to leave out", where=str(path))
+        raise DataError(f"has no record {min(missed)} to leave out", where=str(location))
 
 
-def read_record_at(path: Path, index: int) -> bytes:
+def read_record_at(location: Path | str, index: int) -> bytes:
     """Returns one record, reading of the others no more than their lengths where these are whole.
 
     Raises:
         DataError: The file has no whole record of that index.
     """
-    with open_frames(path) as source:
+    with open_frames(location) as source:
         for position, (offset, _) in enumerate(frame_spans(source)):
             if position == index:
                 item = next(read_frames(source, begin=offset))
@@ -200,7 +204,7 @@ def read_record_at(path: Path, index: int) -> bytes:
             for item in read_frames(source):
                 if item.index == index and isinstance(item, Frame):
                     return item.payload
-    raise DataError(f"has no whole record {index}", where=str(path))
+    raise DataError(f"has no whole record {index}", where=str(location))
 
 
 def write_shards(

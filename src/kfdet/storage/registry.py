@@ -182,13 +182,9 @@ class ModelRegistry:
         if champion.measured_again:
             place = self._measured(champion, champion.metrics.split_digest)
         place = join(place, EVIDENCE_FOLDER)
-        try:
-            folder = local_folder(place)
-        except FileNotFoundError:
+        if not store_of(place).list(f"{place}/"):
             return None
-        if not folder.exists():
-            return None
-        return read_evidence(folder, images=champion.metrics.images, digest=digest)
+        return read_evidence(local_folder(place), images=champion.metrics.images, digest=digest)
 
     def export(self, champion: Champion) -> tuple[str, ExportManifest]:
         """Returns where a champion's export lies, and its manifest."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from kfdet.core.detection_record import parse_record
 from kfdet.core.tfrecord import Frame, read_frames
@@ -42,7 +41,7 @@ def _read(pick: Pick) -> Sample | None:
 
 def _payload(pick: Pick) -> bytes | None:
     if pick.byte_offset is None:
-        return read_record_at(Path(pick.file), pick.record)
-    with open_frames(Path(pick.file)) as source:
+        return read_record_at(pick.file, pick.record)
+    with open_frames(pick.file) as source:
         frame = next(read_frames(source, begin=pick.byte_offset), None)
     return frame.payload if isinstance(frame, Frame) else None

@@ -20,6 +20,7 @@ from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.schema.dataset import SPLITS, Split
 from kfdet.schema.run_config import DatasetConfig
+from kfdet.storage.copies import local_file
 from kfdet.storage.files import expand_patterns, file_sha256
 from kfdet.storage.quarantine import check_exclusions, read_exclusions
 from kfdet.storage.records import CompressionFault, compression_of, open_frames, scan_records
@@ -44,9 +45,9 @@ class SplitFiles:
         excluded: File to the indices of its records that are in quarantine.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[str, ...]
     faults: tuple[tuple[Place, Fault], ...]
-    excluded: Mapping[Path, Set[int]] = field(default_factory=dict)
+    excluded: Mapping[str, Set[int]] = field(default_factory=dict)
 
 
 def split_files(dataset: DatasetConfig) -> dict[Split, SplitFiles]:
@@ -107,7 +108,7 @@ def _files_of(patterns: Sequence[str], *, split: Split) -> SplitFiles:
 
 def all_shards(files: Mapping[Split, SplitFiles]) -> tuple[ShardKey, ...]:
     """Returns every file of every split, in canonical order."""
-    return tuple((split, str(path)) for split, found in files.items() for path in found.paths)
+    return tuple((split, path) for split, found in files.items() for path in found.paths)
 
 
 def unmatched_patterns(files: Mapping[Split, SplitFiles]) -> dict[Split, Partial]:
@@ -161,7 +162,7 @@ def scan_shards(
         progress: Told of every image.
         workers: Threads that decode images; as many as there are cores when absent.
     """
-    total = sum(_count(Path(file)) for _, file in shards)
+    total = sum(_count(file) for _, file in shards)
     done = 0
 
     def one_more() -> None:
@@ -173,10 +174,10 @@ def scan_shards(
     with ThreadPoolExecutor(max_workers=count) as pool:
         for split, file in shards:
             yield scan_shard(
-                Path(file),
+                file,
                 split=split,
                 names=names,
-                excluded=files[split].excluded.get(Path(file), frozenset()),
+                excluded=files[split].excluded.get(file, frozenset()),
                 pool=pool,
                 ahead=count * _AHEAD_PER_WORKER,
                 after_each=one_more,
@@ -184,7 +185,7 @@ def scan_shards(
 
 
 def scan_shard(
-    path: Path,
+    file: str,
     *,
     split: Split,
     names: Names | None,
@@ -206,14 +207,15 @@ def scan_shard(
 
     def take_fault(kind: CompressionFault, seen: str, expected: str) -> None:
         fault = Fault(code=_COMPRESSION_CODES[kind], seen=seen, expected=expected)
-        scan.log.add(Place(file=str(path), split=split), fault)
+        scan.log.add(Place(file=file, split=split), fault)
 
     scan.records.append(0)
     try:
+        path = local_file(file)
         scan.files.append(
             FileFacts(
                 split=split,
-                name=str(path),
+                name=file,
                 size_bytes=path.stat().st_size,
                 sha256=file_sha256(path),
                 compression=compression_of(path),
@@ -221,19 +223,19 @@ def scan_shard(
         )
         for code, seen, expected in _file_faults(path):
             fault = Fault(code=code, seen=seen, expected=expected)
-            scan.log.add(Place(file=str(path), split=split), fault)
+            scan.log.add(Place(file=file, split=split), fault)
         items = filter(wanted, scan_records(path, on_fault=take_fault))
         for item, examination in _examined(items, names=names, pool=pool, ahead=ahead):
             scan.records[0] += 1
-            _take(scan, item, examination, file=str(path), split=split)
+            _take(scan, item, examination, file=file, split=split)
             after_each()
         scan.files[0] = replace(scan.files[0], excluded=tuple(met))
     except (DataError, OSError) as failure:
         what = failure.what if isinstance(failure, DataError) else failure.strerror
         fault = Fault(code="file-unreadable", seen=what or str(failure), expected="a TFRecord file")
-        scan.log.add(Place(file=str(path), split=split), fault)
+        scan.log.add(Place(file=file, split=split), fault)
         if not scan.files:
-            scan.files.append(FileFacts(split=split, name=str(path), size_bytes=0, sha256=""))
+            scan.files.append(FileFacts(split=split, name=file, size_bytes=0, sha256=""))
     return scan
 
 
@@ -245,9 +247,10 @@ def _file_faults(path: Path) -> Iterator[tuple[str, str, str]]:
         yield "file-compressed", compression, "a plain TFRecord file"
 
 
-def _count(path: Path) -> int:
+def _count(file: str) -> int:
     """Returns how many records a file says it has, for progress alone."""
     try:
+        path = local_file(file)
         if compression_of(path) != "none":
             return 0
         with open_frames(path) as source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kfdet.core.detection_record import parse_record
@@ -11,33 +11,43 @@ from kfdet.core.placed_record import PlacedRecord
 from kfdet.core.training_file import TrainingFile
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import ShardFile, SplitManifest
+from kfdet.storage.copies import local_copies
 from kfdet.storage.records import read_records
 
 
 def check_files(split: SplitManifest) -> None:
     """Makes sure that the shards are still there and as large as they were.
 
+    Those in a bucket are copied to this machine for it.
+
     Raises:
         ArtifactError: A shard is missing or has another size; names the file.
     """
-    for shard in split.shards:
-        _check_size(shard)
+    _local_copies(split.shards)
+
+
+def on_this_machine(split: SplitManifest) -> SplitManifest:
+    """Returns a split whose shards are files of this machine."""
+    local = (
+        file.model_copy(update={"uri": str(path)}) for file, path in _local_copies(split.shards)
+    )
+    return split.model_copy(update={"shards": tuple(local)})
 
 
 def training_files(split: SplitManifest) -> tuple[TrainingFile, ...]:
     """Returns the shards as training reads them, without the records in quarantine."""
     return tuple(
         TrainingFile(
-            uri=file.uri,
+            uri=str(path),
             compression=file.compression,
-            payloads=functools.partial(_payloads, file) if file.excluded else None,
+            payloads=functools.partial(_payloads, file, path) if file.excluded else None,
         )
-        for file in split.shards
+        for file, path in _local_copies(split.shards)
     )
 
 
-def _payloads(file: ShardFile) -> Iterator[bytes]:
-    for frame in read_records(Path(file.uri), excluded=frozenset(file.excluded)):
+def _payloads(file: ShardFile, path: Path) -> Iterator[bytes]:
+    for frame in read_records(path, excluded=frozenset(file.excluded)):
         yield frame.payload
 
 
@@ -63,9 +73,9 @@ def read_split(
 
 
 def _read_file(file: ShardFile, *, first_image_id: int) -> Iterator[PlacedRecord]:
-    _check_size(file)
+    _local_copies([file])
     records = 0
-    for frame in read_records(Path(file.uri), excluded=frozenset(file.excluded)):
+    for frame in read_records(file.uri, excluded=frozenset(file.excluded)):
         yield PlacedRecord(
             image_id=first_image_id + records,
             file=file.uri,
@@ -82,18 +92,22 @@ def _read_file(file: ShardFile, *, first_image_id: int) -> Iterator[PlacedRecord
         )
 
 
-def _check_size(file: ShardFile) -> None:
+def _local_copies(files: Sequence[ShardFile]) -> list[tuple[ShardFile, Path]]:
+    """Returns each shard with a file of this machine that has its bytes."""
     try:
-        size_bytes = Path(file.uri).stat().st_size
+        copies = local_copies([file.uri for file in files])
+        found = [(file, copies[file.uri], copies[file.uri].stat().st_size) for file in files]
     except OSError as failure:
         raise ArtifactError(
             f"can't read: {failure.strerror}",
-            where=file.uri,
+            where=str(failure.filename),
             expected="the shard that was validated",
             remedy="Put it back, or run validate again.",
         ) from failure
-    if size_bytes != file.size_bytes:
-        raise _changed(file, f"it has {size_bytes:,} bytes", f"{file.size_bytes:,}")
+    for file, _, size_bytes in found:
+        if size_bytes != file.size_bytes:
+            raise _changed(file, f"it has {size_bytes:,} bytes", f"{file.size_bytes:,}")
+    return [(file, path) for file, path, _ in found]
 
 
 def _changed(file: ShardFile, seen: str, expected: str) -> ArtifactError:

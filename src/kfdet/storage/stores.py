@@ -13,6 +13,7 @@ import fcntl
 import functools
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ class LocalStore:
             status = os.stat(location)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return _described(location, status)
+        return _described(location, status) if stat.S_ISREG(status.st_mode) else None
 
     def read(self, location: str) -> bytes:
         return Path(location).read_bytes()

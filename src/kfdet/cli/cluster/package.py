@@ -16,6 +16,7 @@ from kfdet.errors import ConfigError, DataError, UsageError
 from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import ClusterConfig, DatasetConfig, RunConfig
 from kfdet.storage.dataset import data_digest, dataset_digests
+from kfdet.storage.locations import is_remote
 
 # The API server's limit on all of a run's parameters together, as JSON.
 MAX_PARAMETER_BYTES = 10_000
@@ -158,6 +159,10 @@ def find_data_digest(dataset: DatasetConfig, given: str | None) -> str | None:
                 expected=f"64 hexadecimal digits, as kfdet fingerprint prints, or {IN_CLUSTER}",
             )
         return given
+    named = (dataset.label_map, *(p for split in SPLITS for p in getattr(dataset, split)))
+    if any(is_remote(location) for location in named):
+        # It lies nearer to the cluster than to this machine.
+        return None
     try:
         return data_digest(dataset_digests(dataset))
     except DataError:
@@ -165,13 +170,13 @@ def find_data_digest(dataset: DatasetConfig, given: str | None) -> str | None:
 
 
 def _there(path: str, cluster: ClusterConfig) -> str:
-    if "://" in path or path.startswith("/"):
+    if is_remote(path) or path.startswith("/"):
         return path
     return f"{cluster.root.rstrip('/')}/{path.removeprefix('./')}"
 
 
 def _mounted(path: str, cluster: ClusterConfig) -> bool:
-    if "://" in path:
+    if is_remote(path):
         return True
     return any(path.startswith(f"{volume.path.rstrip('/')}/") for volume in cluster.volumes)
 
