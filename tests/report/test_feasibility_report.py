@@ -48,7 +48,7 @@ def test_the_page_of_a_gate_within_reach_has_ceilings_plots_and_power():
         "Rules of the gate", "Ceilings", "Anchors and boxes", "What the test set can tell",
         "Width to height of the training boxes", "Height to width of the training boxes",
         "Sizes of the training boxes, and the anchors' sides", "scores 1",
-        "ap at least the champion's minus 0.02",
+        "ap at least the champion's minus 0.02", "What would be trained", "500 steps of 8 images",
     ):  # fmt: skip
         assert words in text
     assert "Time, memory and disk" not in text

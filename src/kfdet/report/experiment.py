@@ -59,7 +59,7 @@ def experiment_page(
             ),
         ],
         sections=[
-            _model(detector),
+            model_section(detector),
             _anchors(detector, statistics.train),
             _optimisation(training),
             _settings(experiment, full),
@@ -67,7 +67,8 @@ def experiment_page(
     )
 
 
-def _model(detector: DetectorConfig) -> Section:
+def model_section(detector: DetectorConfig) -> Section:
+    """Returns what the detector is made of, in words."""
     backbone = detector.backbone
     own = detector.experiment == "retinanet"
     nms = detector.nms
@@ -174,17 +175,22 @@ def _optimisation(training: TrainingConfig) -> Section:
     return Section(title="Optimisation", body=(chart, properties(pairs)))
 
 
-def _settings(experiment: ResolvedExperiment, full: str) -> Section:
+def settings_table(experiment: ResolvedExperiment) -> Html:
+    """Returns every setting that is laid over Model Garden's experiment, behind a line."""
     own = dict(leaves(experiment.training.overrides))
     rows: list[list[str | Html | float | int | None]] = [
         [code(key), code(str(value)), "training.overrides" if key in own else ""]
         for key, value in leaves(experiment.params)
     ]
+    return details(f"{len(rows)} settings", table(["key", "value", "set by"], rows))
+
+
+def _settings(experiment: ResolvedExperiment, full: str) -> Section:
     return Section(
         title="Model Garden's settings",
         intro=f"What is laid over the experiment {experiment.experiment}, checked by name and type.",
         body=(
-            details(f"{len(rows)} settings", table(["key", "value", "set by"], rows)),
+            settings_table(experiment),
             details("The whole configuration", code_block(full)),
         ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from kfdet.core.feasibility.findings import suggestion_words
 from kfdet.core.validation.catalogue import BY_CODE
 from kfdet.report.charts import bar_chart, histogram_chart
+from kfdet.report.experiment import model_section, settings_table
 from kfdet.report.page import (
     Cell,
     Html,
@@ -73,6 +74,7 @@ def feasibility_page(answer: Feasibility, experiment: ResolvedExperiment) -> str
         _resize(answer.resize),
         _power(answer.rules, images=answer.ceilings.images),
         _findings(answer),
+        _configuration(experiment),
     ]
     if answer.estimates is not None:
         sections.insert(2, _estimates(answer.estimates))
@@ -401,6 +403,20 @@ def _power(rules: Sequence[RuleFeasibility], *, images: int) -> Section:
                 "interval is as narrow as the difference asked for."
             ),
         ),
+    )
+
+
+def _configuration(experiment: ResolvedExperiment) -> Section:
+    training = experiment.training
+    epochs = training.steps * training.batch_size / max(1, experiment.train_images)
+    words = (
+        f"{training.steps:,} steps of {training.batch_size} images, {epochs:.1f} times each of "
+        f"{experiment.train_images:,}; digest {experiment.fingerprint()[:16]}."
+    )
+    model = model_section(experiment.detector)
+    return Section(
+        title="What would be trained",
+        body=(*model.body, paragraph(words), settings_table(experiment)),
     )
 
 
