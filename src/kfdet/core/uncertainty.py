@@ -214,9 +214,8 @@ def spreads(
     theirs = _drawn(subjects, rival, weights, class_ids=class_ids)
     answer: dict[Subject, Spread | None] = {}
     for subject in subjects:
-        error = _deviation(
-            mean_over_classes(mine[subject])[1:] - mean_over_classes(theirs[subject])[1:]
-        )
+        apart = mean_over_classes(mine[subject]) - mean_over_classes(theirs[subject])
+        error = _distance(apart[1:], apart[0])
         answer[subject] = None if error is None else Spread(standard_error=error, excess=0.0)
     return answer
 
@@ -329,6 +328,13 @@ def _spread(values: Float64) -> Spread | None:
 def _middle(values: Float64) -> float:
     defined = values[~np.isnan(values)]
     return float(np.mean(defined)) if defined.size else float("nan")
+
+
+def _distance(values: Float64, whole: np.float64) -> float | None:
+    """Returns how far halves lie from the whole: what small sets add to one model more than to the
+    other counts as error, too."""
+    defined = values[~np.isnan(values)]
+    return float(np.sqrt(np.mean((defined - whole) ** 2))) if defined.size > 1 else None
 
 
 def _deviation(values: Float64) -> float | None:
