@@ -109,7 +109,7 @@ def part(evidence: Evidence, rows: np.ndarray) -> Evidence:
     values = {
         field.name: getattr(evidence, field.name)[objects if "object" in field.name else seen]
         for field in dataclasses.fields(Evidence)
-        if field.name != "images"
+        if field.name not in ("images", "settings", "image_parts")
     }
     values["object_image"] = place[values["object_image"]]
     values["image"] = place[values["image"]]

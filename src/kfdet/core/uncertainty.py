@@ -332,7 +332,8 @@ def _middle(values: Float64) -> float:
 
 def _distance(values: Float64, whole: np.float64) -> float | None:
     """Returns how far halves lie from the whole: what small sets add to one model more than to the
-    other counts as error, too."""
+    other counts as error, too.
+    """
     defined = values[~np.isnan(values)]
     return float(np.sqrt(np.mean((defined - whole) ** 2))) if defined.size > 1 else None
 

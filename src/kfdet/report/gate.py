@@ -28,8 +28,9 @@ _VERDICTS: dict[Verdict, str] = {
 }
 _INTERVALS = (
     " A rule with an interval holds when all of it is at or above zero, and fails when all of it is "
-    "below, more strictly the more rules there are. Intervals come from a bootstrap over images; "
-    "of a comparison, both models are resampled alike."
+    "below, more strictly the more rules there are. Intervals come from halves of the images, for "
+    "both models of a comparison the same ones. What so few images add to a value is taken off, so "
+    "that an interval need not lie about the measured margin."
 )
 _OUTCOMES: dict[Outcome, Tone] = {"holds": "good", "fails": "bad", "unknown": "warn"}
 
