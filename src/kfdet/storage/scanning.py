@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
-from kfdet.core.tfrecord import Frame, FrameFault, frame_spans
+from kfdet.core.tfrecord import Frame, FrameFault
 from kfdet.core.validation.boxes import Names
-from kfdet.core.validation.examine import Examination, examine_record
+from kfdet.core.validation.examine import examine_records
 from kfdet.core.validation.examined import ShardKey
 from kfdet.core.validation.findings import Fault, Place
 from kfdet.core.validation.partial import Partial
 from kfdet.core.validation.shards import FileFacts
 from kfdet.errors import DataError
 from kfdet.progress import Progress
-from kfdet.schema.dataset import SPLITS, Split
+from kfdet.schema.dataset import SPLITS, Compression, Split
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.copies import local_file
 from kfdet.storage.files import expand_patterns, file_sha256
+from kfdet.storage.locations import is_remote
 from kfdet.storage.quarantine import check_exclusions, read_exclusions
-from kfdet.storage.records import CompressionFault, compression_of, open_frames, scan_records
+from kfdet.storage.records import CompressionFault, compression_of, scan_records
+from kfdet.storage.stores import store_of
 
-_AHEAD_PER_WORKER = 8
+_BATCH_RECORDS = 32
+_BATCH_BYTES = 4 << 20
+_BATCHES_AHEAD = 3
+_PLACED_A_SPLIT = 200
 _FRAME_CODES = {
     "length": "record-length-corrupt",
     "data": "record-data-corrupt",
@@ -155,163 +161,243 @@ def scan_shards(
 ) -> Iterator[Partial]:
     """Yields what examining each shard by itself gives, in the order of the shards.
 
+    Records are read one after another and examined in batches on several cores: decoding, checksums
+    and digests leave the interpreter to others. No more than a few batches are in memory.
+
     Args:
         shards: Split and file of each.
         files: Every split's, with what of them is in quarantine.
         names: The label map's names; None when it can't be read.
-        progress: Told of every image.
+        progress: Told of every batch.
         workers: Threads that decode images; as many as there are cores when absent.
     """
-    total = sum(_count(file) for _, file in shards)
-    done = 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        progress.update(done, total=max(total, done), unit="images")
-
     count = workers or len(os.sched_getaffinity(0))
+    meter = _Meter(progress, total_bytes=sum(_size(file) for _, file in shards))
+    waiting: deque[tuple[_Shard, _Batch | None, Future[Partial] | None]] = deque()
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for split, file in shards:
-            yield scan_shard(
-                file,
-                split=split,
-                names=names,
-                excluded=files[split].excluded.get(file, frozenset()),
-                pool=pool,
-                ahead=count * _AHEAD_PER_WORKER,
-                after_each=one_more,
+        for shard, batch in _batches(shards, files, pool):
+            task = (
+                pool.submit(_examined, batch, shard=shard, names=names)
+                if batch is not None
+                else None
             )
+            waiting.append((shard, batch, task))
+            while len(waiting) > count * _BATCHES_AHEAD:
+                yield from _finish(*waiting.popleft(), meter=meter)
+        while waiting:
+            yield from _finish(*waiting.popleft(), meter=meter)
+    meter.end()
 
 
-def scan_shard(
-    file: str,
-    *,
-    split: Split,
-    names: Names | None,
-    excluded: Set[int],
-    pool: ThreadPoolExecutor,
-    ahead: int,
-    after_each: Callable[[], None],
-) -> Partial:
-    """Examines one file, holding no more than `ahead` records in memory; none of those excluded."""
-    scan = Partial()
-    met: list[int] = []
+@dataclass(kw_only=True)
+class _Shard:
+    """One file while it is examined.
 
-    def wanted(item: Frame | FrameFault) -> bool:
-        if item.index not in excluded:
-            return True
-        met.append(item.index)
-        after_each()
-        return False
+    Attributes:
+        file: Its location.
+        scan: What is known of it, batch by batch.
+        sampling: Decides whose boxes are looked at in their images.
+        sha256: Of its bytes; None where it can't be read.
+    """
 
-    def take_fault(kind: CompressionFault, seen: str, expected: str) -> None:
-        fault = Fault(code=_COMPRESSION_CODES[kind], seen=seen, expected=expected)
-        scan.log.add(Place(file=file, split=split), fault)
+    split: Split
+    file: str
+    sampling: _Sampling
+    scan: Partial = field(default_factory=Partial)
+    size_bytes: int = 0
+    sha256: Future[str] | None = None
+    compression: Compression = "none"
+    excluded: tuple[int, ...] = ()
+    met: list[int] = field(default_factory=list)
+    late: list[Fault] = field(default_factory=list)
 
-    scan.records.append(0)
+    def add(self, fault: Fault) -> None:
+        """Adds a fault of the file as a whole."""
+        self.scan.log.add(Place(file=self.file, split=self.split), fault)
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    items: list[Frame | FrameFault] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class _Meter:
+    """Tells of progress: how many images there will be follows from the bytes that are left."""
+
+    def __init__(self, progress: Progress, *, total_bytes: int) -> None:
+        self._progress = progress
+        self._total_bytes = total_bytes
+        self._bytes = 0
+        self._done = 0
+
+    def add(self, records: int, *, size_bytes: int) -> None:
+        self._done += records
+        self._bytes += size_bytes
+        left = self._total_bytes / max(self._bytes, 1)
+        total = max(self._done + 1, round(self._done * left))
+        self._progress.update(self._done, total=total, unit="images")
+
+    def end(self) -> None:
+        self._progress.update(self._done, total=self._done, unit="images")
+
+
+class _Sampling:
+    """Chooses records of a split at even distances through its bytes: about `_PLACED_A_SPLIT`.
+
+    Which they are follows from the files of the split alone, so that any group of them chooses
+    the same. A split with fewer records has all of them chosen.
+
+    Args:
+        before_bytes: Of the files before this one.
+        split_bytes: Of all files of the split.
+    """
+
+    def __init__(self, *, before_bytes: int, split_bytes: int) -> None:
+        self._before = before_bytes
+        self._step = max(1, split_bytes // _PLACED_A_SPLIT)
+
+    def chooses(self, frame: Frame) -> bool:
+        begin = self._before + frame.offset
+        return begin // self._step != (begin + len(frame.payload)) // self._step
+
+
+def _samplings(files: Mapping[Split, SplitFiles]) -> dict[ShardKey, _Sampling]:
+    samplings = {}
+    for split, found in files.items():
+        sizes = [_size(file) for file in found.paths]
+        before = accumulate(sizes, initial=0)
+        for file, begin in zip(found.paths, before, strict=False):
+            samplings[split, file] = _Sampling(before_bytes=begin, split_bytes=sum(sizes))
+    return samplings
+
+
+def _size(file: str) -> int:
+    """Returns the bytes of a file, 0 where there is none that can be read."""
+    if is_remote(file):
+        found = store_of(file).find(file)
+        return found.size_bytes if found else 0
     try:
-        path = local_file(file)
-        scan.files.append(
-            FileFacts(
-                split=split,
-                name=file,
-                size_bytes=path.stat().st_size,
-                sha256=file_sha256(path),
-                compression=compression_of(path),
-            )
-        )
-        for code, seen, expected in _file_faults(path):
-            fault = Fault(code=code, seen=seen, expected=expected)
-            scan.log.add(Place(file=file, split=split), fault)
-        items = filter(wanted, scan_records(path, on_fault=take_fault))
-        for item, examination in _examined(items, names=names, pool=pool, ahead=ahead):
-            scan.records[0] += 1
-            _take(scan, item, examination, file=file, split=split)
-            after_each()
-        scan.files[0] = replace(scan.files[0], excluded=tuple(met))
-    except (DataError, OSError) as failure:
-        what = failure.what if isinstance(failure, DataError) else failure.strerror
-        fault = Fault(code="file-unreadable", seen=what or str(failure), expected="a TFRecord file")
-        scan.log.add(Place(file=file, split=split), fault)
-        if not scan.files:
-            scan.files.append(FileFacts(split=split, name=file, size_bytes=0, sha256=""))
-    return scan
-
-
-def _file_faults(path: Path) -> Iterator[tuple[str, str, str]]:
-    if path.stat().st_size == 0:
-        yield "file-empty", "0 bytes", "at least one record"
-    compression = compression_of(path)
-    if compression != "none":
-        yield "file-compressed", compression, "a plain TFRecord file"
-
-
-def _count(file: str) -> int:
-    """Returns how many records a file says it has, for progress alone."""
-    try:
-        path = local_file(file)
-        if compression_of(path) != "none":
-            return 0
-        with open_frames(path) as source:
-            return sum(1 for _ in frame_spans(source))
-    except (DataError, OSError):
+        return Path(file).stat().st_size
+    except OSError:
         return 0
 
 
-def _examined(
-    items: Iterator[Frame | FrameFault],
-    *,
-    names: Names | None,
-    pool: ThreadPoolExecutor,
-    ahead: int,
-) -> Iterator[tuple[Frame | FrameFault, Examination | None]]:
-    """Yields records with their examinations, in order, while later ones are being examined."""
-    waiting: deque[tuple[Frame | FrameFault, Future[Examination] | None]] = deque()
-    for item in items:
-        task = (
-            pool.submit(examine_record, item.payload, names=names)
-            if isinstance(item, Frame)
-            else None
-        )
-        waiting.append((item, task))
-        if len(waiting) >= ahead:
-            first, ready = waiting.popleft()
-            yield first, ready.result() if ready else None
-    while waiting:
-        first, ready = waiting.popleft()
-        yield first, ready.result() if ready else None
+def _batches(
+    shards: Sequence[ShardKey], files: Mapping[Split, SplitFiles], pool: ThreadPoolExecutor
+) -> Iterator[tuple[_Shard, _Batch | None]]:
+    """Yields the records of each shard in batches, and after the last of them None."""
+    samplings = _samplings(files)
+    for split, file in shards:
+        shard = _Shard(split=split, file=file, sampling=samplings[split, file])
+        excluded = files[split].excluded.get(file, frozenset())
+        try:
+            yield from ((shard, batch) for batch in _batches_of(shard, excluded, pool))
+        except (DataError, OSError) as failure:
+            what = failure.what if isinstance(failure, DataError) else failure.strerror
+            shard.late.append(_unreadable(what or str(failure)))
+        yield shard, None
 
 
-def _take(
-    scan: Partial,
-    item: Frame | FrameFault,
-    examination: Examination | None,
-    *,
-    file: str,
-    split: Split,
-) -> None:
-    place = Place(
-        file=file,
-        split=split,
-        record=item.index,
-        byte_offset=item.offset,
-        source_id=examination.source_id if examination else None,
-    )
-    if isinstance(item, FrameFault):
-        resumes = (
-            "" if item.resumes_at is None else f"; the next whole record is at {item.resumes_at:,}"
+def _batches_of(shard: _Shard, excluded: Set[int], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
+    path = local_file(shard.file)
+    shard.size_bytes = path.stat().st_size
+    shard.compression = compression_of(path)
+    shard.sha256 = pool.submit(file_sha256, path)
+    if shard.size_bytes == 0:
+        shard.add(Fault(code="file-empty", seen="0 bytes", expected="at least one record"))
+    if shard.compression != "none":
+        shard.add(
+            Fault(code="file-compressed", seen=shard.compression, expected="a plain TFRecord file")
         )
-        fault = Fault(
-            code=_FRAME_CODES[item.kind], seen=item.seen + resumes, expected=item.expected
-        )
-        scan.log.add(place, fault)
-    if examination is None:
+
+    def take_fault(kind: CompressionFault, seen: str, expected: str) -> None:
+        shard.add(Fault(code=_COMPRESSION_CODES[kind], seen=seen, expected=expected))
+
+    batch = _Batch()
+    for item in scan_records(path, on_fault=take_fault):
+        if item.index in excluded:
+            shard.met.append(item.index)
+            continue
+        batch.items.append(item)
+        batch.size_bytes += len(item.payload) if isinstance(item, Frame) else 0
+        if len(batch.items) >= _BATCH_RECORDS or batch.size_bytes >= _BATCH_BYTES:
+            yield batch
+            batch = _Batch()
+    yield batch
+    shard.excluded = tuple(shard.met)
+
+
+def _unreadable(what: str) -> Fault:
+    return Fault(code="file-unreadable", seen=what, expected="a TFRecord file")
+
+
+def _finish(
+    shard: _Shard, batch: _Batch | None, task: Future[Partial] | None, *, meter: _Meter
+) -> Iterator[Partial]:
+    """Takes in a batch when it is done; yields the shard after its last."""
+    if batch is not None and task is not None:
+        shard.scan.merge(task.result())
+        meter.add(len(batch.items), size_bytes=batch.size_bytes)
         return
-    for fault in examination.faults:
-        scan.log.add(place, fault)
-    if examination.facts is not None:
-        scan.tally.add(examination.facts)
-        scan.identities.add(
-            examination.facts, file=file, record=item.index, byte_offset=item.offset
+    facts = FileFacts(split=shard.split, name=shard.file, size_bytes=0, sha256="")
+    try:
+        if shard.sha256 is not None:
+            facts = replace(
+                facts,
+                sha256=shard.sha256.result(),
+                size_bytes=shard.size_bytes,
+                compression=shard.compression,
+                excluded=shard.excluded,
+            )
+    except OSError as failure:
+        shard.late.append(_unreadable(failure.strerror or str(failure)))
+    for fault in shard.late[:1]:
+        shard.add(fault)
+    whole = Partial(files=[facts], records=[sum(shard.scan.records)])
+    shard.scan.records.clear()
+    whole.merge(shard.scan)
+    yield whole
+
+
+def _examined(batch: _Batch, *, shard: _Shard, names: Names | None) -> Partial:
+    """Returns what a batch of records gives; its number of records is the only entry of `records`."""
+    frames = [item for item in batch.items if isinstance(item, Frame)]
+    examinations = iter(
+        examine_records(
+            [frame.payload for frame in frames],
+            names=names,
+            placed=[shard.sampling.chooses(frame) for frame in frames],
         )
+    )
+    part = Partial(records=[len(batch.items)])
+    facts = []
+    for item in batch.items:
+        seen = next(examinations) if isinstance(item, Frame) else None
+        place = Place(
+            file=shard.file,
+            split=shard.split,
+            record=item.index,
+            byte_offset=item.offset,
+            source_id=seen.source_id if seen else None,
+        )
+        if isinstance(item, FrameFault):
+            part.log.add(place, _frame_fault(item))
+        if seen is None:
+            continue
+        for fault in seen.faults:
+            part.log.add(place, fault)
+        if seen.facts is not None:
+            facts.append(seen.facts)
+            part.identities.add(
+                seen.facts, file=place.file, record=item.index, byte_offset=item.offset
+            )
+    part.tally.add_all(facts)
+    return part
+
+
+def _frame_fault(item: FrameFault) -> Fault:
+    resumes = (
+        "" if item.resumes_at is None else f"; the next whole record is at {item.resumes_at:,}"
+    )
+    return Fault(code=_FRAME_CODES[item.kind], seen=item.seen + resumes, expected=item.expected)

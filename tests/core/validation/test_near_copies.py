@@ -24,7 +24,7 @@ def scene(seed: int, size: int = 128) -> Image.Image:
 
 
 def hash_of(image: Image.Image) -> bytes:
-    return hash_image(image.convert("L"))
+    return hash_image(np.asarray(image.convert("L")))[0]
 
 
 def encoded_anew(image: Image.Image) -> Image.Image:

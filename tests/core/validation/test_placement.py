@@ -22,7 +22,7 @@ UNDONE_BY = {name: name for name in PLACEMENTS} | {
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
     drawn = shapes_image(seed=(seed,))
     grey = Image.open(io.BytesIO(drawn.jpeg)).convert("L")
-    return edge_thumbnail(grey), drawn.boxes_xyxy_px[:, [1, 0, 3, 2]] / 128
+    return edge_thumbnail(np.asarray(grey)), drawn.boxes_xyxy_px[:, [1, 0, 3, 2]] / 128
 
 
 @pytest.mark.parametrize("mistake", PLACEMENTS)

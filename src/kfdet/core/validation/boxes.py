@@ -19,10 +19,10 @@ NEAR_DUPLICATE_IOU = 0.9
 MOST_BOXES = 10_000
 _MOST_COMPARED = 2000
 _ROWS_AT_ONCE = 256
-_WHOLE_SHARE = 0.99
+WHOLE_SHARE = 0.99
 _AREA_EXCESS = 1.1
 _AREA_EXCESS_PX = 4.0
-_IGNORED_FLAGS: Mapping[str, str] = {GROUP_OF: "group-of-ignored", DIFFICULT: "difficult-ignored"}
+IGNORED_FLAGS: Mapping[str, str] = {GROUP_OF: "group-of-ignored", DIFFICULT: "difficult-ignored"}
 # Gravest first: what is expected instead.
 _UNSOUND: Mapping[str, str] = {
     "box-not-finite": "four finite sides",
@@ -123,7 +123,7 @@ def box_faults(objects: Objects) -> Iterator[Fault]:
         covered = max(0.0, min(xmax, width) - max(xmin, 0.0)) * max(
             0.0, min(ymax, height) - max(ymin, 0.0)
         )
-        if covered >= _WHOLE_SHARE * width * height:
+        if covered >= WHOLE_SHARE * width * height:
             yield Fault(
                 code="box-whole-image",
                 seen=f"{_named(objects, index)}: {covered / (width * height):.0%} of the image",
@@ -136,7 +136,7 @@ def box_faults(objects: Objects) -> Iterator[Fault]:
 
 def flag_faults(features: Mapping[str, Feature]) -> Iterator[Fault]:
     """Yields the marks of boxes that nothing here heeds."""
-    for name, code in _IGNORED_FLAGS.items():
+    for name, code in IGNORED_FLAGS.items():
         marked = np.flatnonzero(numbers_of(features, name)) if name in features else ()
         if len(marked):
             yield Fault(
@@ -179,18 +179,8 @@ def class_faults(objects: Objects, names: Names) -> Iterator[Fault]:
 
 def _hits(objects: Objects) -> NDArray[np.bool_]:
     boxes = objects.boxes_yxyx_norm
-    width, height = objects.size_px
-    # One pixel, and the rounding of float32 beside it.
-    slack = np.array([1 / height, 1 / width, 1 / height, 1 / width]) + 1e-6
-    with np.errstate(invalid="ignore"):
-        extent = boxes[:, 2:] - boxes[:, :2]
-        sides = {
-            "box-not-finite": ~np.isfinite(boxes),
-            "box-pixel-coordinates": np.abs(boxes) > PIXEL_COORDINATE,
-            "box-inverted": extent < 0,
-            "box-no-area": extent == 0,
-            "box-beyond-border": (boxes < -slack) | (boxes > 1 + slack),
-        }
+    width, height = (np.full(len(boxes), side, dtype=np.float64) for side in objects.size_px)
+    sides = side_faults(boxes, width_px=width, height_px=height)
     return np.stack([sides[code].any(axis=1) for code in _UNSOUND])
 
 
@@ -205,6 +195,46 @@ def _worst_faults(objects: Objects) -> Iterator[Fault]:
         seen = ", ".join(f"{side} {value:.6g}" for side, value in sides)
         named = f"{_named(objects, index)}: {seen}"
         yield Fault(code=code, seen=named, expected=_UNSOUND[code], boxes=(index,))
+
+
+def side_faults(
+    boxes_yxyx_norm: NDArray[np.float32],
+    *,
+    width_px: NDArray[np.float64],
+    height_px: NDArray[np.float64],
+) -> dict[str, NDArray[np.bool_]]:
+    """Returns what keeps boxes from being boxes of their images.
+
+    Args:
+        boxes_yxyx_norm: float32[N, 4], as recorded.
+        width_px: float64[N], of each box's image.
+        height_px: float64[N].
+
+    Returns:
+        Code to bool[N, 2 or 4], the directions or sides that have the fault.
+    """
+    boxes = boxes_yxyx_norm
+    # One pixel, and the rounding of float32 beside it.
+    slack = 1 / np.stack([height_px, width_px, height_px, width_px], axis=1) + 1e-6
+    with np.errstate(invalid="ignore"):
+        extent = boxes[:, 2:] - boxes[:, :2]
+        return {
+            "box-not-finite": ~np.isfinite(boxes),
+            "box-pixel-coordinates": np.abs(boxes) > PIXEL_COORDINATE,
+            "box-inverted": extent < 0,
+            "box-no-area": extent == 0,
+            "box-beyond-border": (boxes < -slack) | (boxes > 1 + slack),
+        }
+
+
+def is_implausible_area(
+    areas_px: NDArray[np.float32], *, box_areas: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Returns bool[N], whether recorded areas can't be those of objects in their boxes."""
+    areas = areas_px.astype(np.float64)
+    looks_normalised = (areas > 0) & (areas <= 1) & (box_areas > 25)
+    most = _AREA_EXCESS * box_areas + _AREA_EXCESS_PX
+    return ~((areas >= 0) & (areas <= most)) | looks_normalised
 
 
 def _duplicates(objects: Objects, sound: NDArray[np.bool_]) -> Iterator[Fault]:
@@ -261,17 +291,14 @@ def _areas(
     if areas is None or not bool(np.any(areas != 0)):
         return
     box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for index in np.flatnonzero(sound).tolist():
-        area, box_area = float(areas[index]), float(box_areas[index])
-        looks_normalised = 0 < area <= 1 and box_area > 25
-        most = _AREA_EXCESS * box_area + _AREA_EXCESS_PX
-        if not 0 <= area <= most or looks_normalised:
-            yield Fault(
-                code="area-implausible",
-                seen=f"{_named(objects, index)}: area {area:.6g}",
-                expected=f"up to {box_area:.6g} square pixels, the area of its box",
-                boxes=(index,),
-            )
+    odd = is_implausible_area(areas, box_areas=box_areas)
+    for index in np.flatnonzero(sound & odd).tolist():
+        yield Fault(
+            code="area-implausible",
+            seen=f"{_named(objects, index)}: area {areas[index]:.6g}",
+            expected=f"up to {box_areas[index]:.6g} square pixels, the area of its box",
+            boxes=(index,),
+        )
 
 
 def _named(objects: Objects, index: int) -> str:

@@ -1,4 +1,10 @@
-"""Looking at an encoded image: what it is, and whether the trainer will decode it."""
+"""Looking at an encoded image: what it is, and whether the trainer will decode it.
+
+A JPEG is decoded whole as far as faults go: every byte of its compressed data passes through the
+decoder of every channel. Only what can't fail is saved: of the inverse transform no more is computed
+than a small grey image needs, and no colours are. Whatever makes the decoder as much as warn is
+decoded again, in full and by Pillow, whose answer then counts.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +15,22 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from kfdet.core.validation.findings import Fault
 from kfdet.core.validation.near_copies import NO_HASH, hash_image
-from kfdet.core.validation.placement import edge_thumbnail
 
 SMALL_SIDE_PX = 16
 STRIP_RATIO = 64
 MOST_SCANS = 100
 _BLANK_RANGE = 3
 _ORIENTATION_TAG = 274
+_EXIF_HEAD = b"Exif\0\0"
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
 _PNG_DEPTH_AT = 24
 _MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
@@ -32,6 +39,19 @@ _DECLARED = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "bmp": "bmp"}
 _BMP_DEPTHS = (8, 24, 32)
 _GREY_PALETTE = bytes(v for level in range(256) for v in (level, level, level, 0))
 _USUAL_MODE = "RGB"
+# What the trainer's own JPEG decoder knows: 8 bits, sequential or progressive, Huffman codes.
+_KNOWN_FRAMES = (b"\xc0", b"\xc1", b"\xc2")
+_FRAMES = tuple(bytes([code]) for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC))
+_MARKERS_WITHOUT_LENGTH = (b"", b"\x01", *(bytes([code]) for code in range(0xD0, 0xD8)))
+_USUAL_SEGMENTS = 100
+_MODES = {"YCbCr": "RGB", "Gray": "L"}
+_LONGER_SIDE_PX = 160
+_LONGEST_SIDE_PX = 2048
+_LONGER_SIDE_OF_HASH_PX = 64
+_SHORTER_SIDE_PX = 32
+_SCALES = (8, 4, 2)
+# Scaling may round a level, and the transform ring: below this range the full image is looked at.
+_SURELY_NOT_BLANK = _BLANK_RANGE + 8
 
 DecodeProblem = Literal["undecodable", "truncated", "unsupported", "too_large"]
 Damage = tuple[DecodeProblem, str]
@@ -50,7 +70,8 @@ class ImageFacts:
         is_blank: All the pixels are of one grey level, or nearly.
         perceptual_hash: As `near_copies.hash_image` makes it; NO_HASH when the image is blank or
             can't be decoded.
-        thumbnail: As `placement.edge_thumbnail` makes it; None when it is blank or can't be decoded.
+        grey: uint8[H, W], the image in grey, possibly scaled down; None when it is blank or can't be
+            decoded.
         problem, detail: Why the trainer would not decode it.
     """
 
@@ -62,19 +83,25 @@ class ImageFacts:
     brightness: float | None = None
     is_blank: bool = False
     perceptual_hash: bytes = NO_HASH
-    thumbnail: NDArray[np.uint8] | None = None
+    grey: NDArray[np.uint8] | None = None
     problem: DecodeProblem | None = None
     detail: str = ""
 
 
-def look_at_image(encoded: bytes) -> ImageFacts:
+def look_at_image(encoded: bytes, *, detailed: bool = True) -> ImageFacts:
     """Decodes an image whole.
 
     Args:
         encoded: The image's file.
+        detailed: Whether `grey` is wanted in the size that edges are looked at in, and not smaller;
+            where EXIF rotates the image it is in any case.
     """
-    if encoded.startswith(b"\xff\xd8") and (excess := jpeg_excess(encoded)):
-        return ImageFacts(format="jpeg", problem=excess[0], detail=excess[1])
+    if encoded.startswith(b"\xff\xd8"):
+        facts = _sound_jpeg(encoded, detailed=detailed)
+        if facts is not None:
+            return facts
+        if excess := jpeg_excess(encoded):
+            return ImageFacts(format="jpeg", problem=excess[0], detail=excess[1])
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             found = _FORMATS.get(image.format or "", (image.format or "").lower())
@@ -108,19 +135,30 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         image.load()
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as failure:
         return _with_problem(facts, "undecodable", str(failure) or type(failure).__name__)
-    grey = _grey(image)
-    low, high = grey.getextrema()
-    is_blank = _number(high) - _number(low) <= _BLANK_RANGE
+    whole = _grey(image)
+    low, high = (int(level) for level in cast("tuple[int, int]", whole.getextrema()))
+    is_blank = high - low <= _BLANK_RANGE
+    if max(whole.size) > _LONGEST_SIDE_PX:
+        size = (min(whole.width, _LONGEST_SIDE_PX), min(whole.height, _LONGEST_SIDE_PX))
+        whole = whole.resize(size, Image.Resampling.BOX)
+    grey = np.asarray(whole, dtype=np.uint8)
+    return _seen(facts, grey, orientation=_orientation(image.getexif), is_blank=is_blank)
+
+
+def _seen(
+    facts: ImageFacts, grey: NDArray[np.uint8], *, orientation: int, is_blank: bool
+) -> ImageFacts:
+    perceptual_hash, brightness = hash_image(grey)
     return ImageFacts(
         format=facts.format,
         width_px=facts.width_px,
         height_px=facts.height_px,
         mode=facts.mode,
-        orientation=_orientation(image),
-        brightness=_mean(grey),
+        orientation=orientation,
+        brightness=brightness,
         is_blank=is_blank,
-        perceptual_hash=NO_HASH if is_blank else hash_image(grey),
-        thumbnail=None if is_blank else edge_thumbnail(grey),
+        perceptual_hash=NO_HASH if is_blank else perceptual_hash,
+        grey=None if is_blank else grey,
     )
 
 
@@ -128,6 +166,65 @@ def _mode(image: Image.Image, encoded: bytes) -> str:
     """Returns Pillow's mode, and the depth that it does not tell of."""
     is_deep = image.format == "PNG" and encoded[_PNG_DEPTH_AT] == 16
     return f"{image.mode};16" if is_deep and not image.mode.startswith("I") else image.mode
+
+
+def _sound_jpeg(encoded: bytes, *, detailed: bool) -> ImageFacts | None:
+    """Returns the facts of a JPEG without any fault; None where Pillow has to say what it is."""
+    head = _jpeg_head(encoded)
+    if head is None:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
+        mode = _MODES.get(colours)
+        if mode is None or width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            return None
+        has_exif = _EXIF_HEAD in head
+        orientation = _orientation(lambda: _exif(head)) if has_exif else 1
+        fewest = _LONGER_SIDE_PX if detailed or orientation != 1 else _LONGER_SIDE_OF_HASH_PX
+        shorter, longer = sorted((width, height))
+        scale = next(
+            (s for s in _SCALES if longer >= s * fewest and shorter >= s * _SHORTER_SIDE_PX), 1
+        )
+        grey = simplejpeg.decode_jpeg(
+            encoded,
+            colorspace="GRAY",
+            min_height=-(-height // scale),
+            min_width=-(-width // scale),
+        )[:, :, 0]
+    except ValueError:
+        return None
+    if int(grey.max()) - int(grey.min()) <= _SURELY_NOT_BLANK:
+        return None
+    facts = ImageFacts(format="jpeg", width_px=width, height_px=height, mode=mode)
+    return _seen(facts, grey, orientation=orientation, is_blank=False)
+
+
+def _jpeg_head(encoded: bytes) -> bytes | None:
+    """Returns what lies before a JPEG's first scan; None where it is of no kind that is known."""
+    position, colours = 2, b""
+    for _ in range(_USUAL_SEGMENTS):
+        marker = encoded[position + 1 : position + 2]
+        if encoded[position : position + 1] != b"\xff" or marker in _MARKERS_WITHOUT_LENGTH:
+            return None
+        if marker == b"\xda":
+            # With all its colours in the first scan an image has no other.
+            is_whole = encoded[position + 4 : position + 5] == colours
+            is_known = colours and (is_whole or jpeg_excess(encoded) is None)
+            return encoded[:position] if is_known else None
+        if marker in _FRAMES:
+            if marker not in _KNOWN_FRAMES or encoded[position + 4 : position + 5] != b"\x08":
+                return None
+            is_progressive = marker == b"\xc2"
+            colours = b"several scans" if is_progressive else encoded[position + 9 : position + 10]
+        position += 2 + int.from_bytes(encoded[position + 2 : position + 4], "big")
+    return None
+
+
+def _exif(head: bytes) -> Image.Exif:
+    """Returns the EXIF data in front of a JPEG's first scan."""
+    exif = Image.Exif()
+    exif.load(head[head.index(_EXIF_HEAD) :])
+    return exif
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -140,18 +237,9 @@ def _grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _mean(grey: Image.Image) -> float:
-    counts = np.array(grey.histogram(), dtype=np.float64)
-    return float(counts @ np.arange(len(counts)) / max(counts.sum(), 1.0))
-
-
-def _number(level: float | tuple[int, int]) -> float:
-    return float(level) if isinstance(level, int | float) else float(level[0])
-
-
-def _orientation(image: Image.Image) -> int:
+def _orientation(read_exif: Callable[[], Image.Exif]) -> int:
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = read_exif().get(_ORIENTATION_TAG, 1)
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, KeyError):
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

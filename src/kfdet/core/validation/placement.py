@@ -28,6 +28,7 @@ Boxes = NDArray[np.float64]
 
 _SIDE_PX = 160
 _FEWEST_SIDE_PX = 4.0
+_MOST_BOXES = 1000
 _MARGIN = 1.05
 
 
@@ -54,15 +55,18 @@ PLACEMENTS: Mapping[Placement, Callable[[Boxes], Boxes]] = {
 }
 
 
-def edge_thumbnail(grey: Image.Image) -> NDArray[np.uint8]:
+def edge_thumbnail(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns uint8[H, W], the image small enough to compare placements on.
 
     Args:
-        grey: The image, 8 bits of grey.
+        grey: uint8[H, W], the image.
     """
-    factor = min(1.0, _SIDE_PX / max(grey.size))
-    size = (max(2, round(grey.width * factor)), max(2, round(grey.height * factor)))
-    return np.asarray(grey.resize(size, Image.Resampling.BOX), dtype=np.uint8)
+    height, width = grey.shape
+    factor = min(1.0, _SIDE_PX / max(width, height))
+    size = (max(2, round(width * factor)), max(2, round(height * factor)))
+    if size == (width, height):
+        return grey
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), dtype=np.uint8)
 
 
 def best_placement(
@@ -80,59 +84,63 @@ def best_placement(
     height, width = thumbnail.shape
     scale = np.array([height, width, height, width], dtype=np.float64)
     sides = (boxes_yxyx_norm[:, 2:] - boxes_yxyx_norm[:, :2]) * scale[:2]
-    chosen = boxes_yxyx_norm[(sides >= _FEWEST_SIDE_PX).all(axis=1)].astype(np.float64)
+    large = np.flatnonzero((sides >= _FEWEST_SIDE_PX).all(axis=1))[:_MOST_BOXES]
+    chosen = boxes_yxyx_norm[large].astype(np.float64)
     if len(chosen) == 0:
         return None
-    across, along = _edges(thumbnail.astype(np.float64))
-    scores = {
-        name: _strength(across, along, np.clip(move(chosen), 0, 1) * scale)
-        for name, move in PLACEMENTS.items()
-    }
+    across, along = _edges(thumbnail.astype(np.float32))
+    moved = np.stack([move(chosen) for move in PLACEMENTS.values()])
+    strengths = _strengths(across, along, np.clip(moved, 0, 1) * scale)
+    scores = dict(zip(PLACEMENTS, strengths.tolist(), strict=True))
     ranked = sorted(scores, key=lambda name: -scores[name])
     return ranked[0] if scores[ranked[0]] > _MARGIN * scores[ranked[1]] else None
 
 
-def _edges(levels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _edges(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns running sums of edge strength: of vertical edges down columns, of level ones along rows.
 
     Entry [y, x] of the first sums over rows above y at the border x between two pixels, each border
-    taken with its neighbours, so that a box may be a pixel off.
+    taken with its neighbours, so that a box may be a pixel off. All sums are whole numbers below
+    2^24, which float32 holds exactly.
     """
     height, width = levels.shape
-    vertical = np.zeros((height, width + 1))
-    vertical[:, 1:-1] = np.abs(np.diff(levels, axis=1))
-    level = np.zeros((height + 1, width))
-    level[1:-1] = np.abs(np.diff(levels, axis=0))
-    vertical = np.maximum(vertical, np.maximum(_shift(vertical, 1, 1), _shift(vertical, -1, 1)))
-    level = np.maximum(level, np.maximum(_shift(level, 1, 0), _shift(level, -1, 0)))
-    across = np.zeros((height + 1, width + 1))
-    across[1:] = np.cumsum(vertical, axis=0)
-    along = np.zeros((height + 1, width + 1))
-    along[:, 1:] = np.cumsum(level, axis=1)
+    across = np.zeros((height + 1, width + 1), dtype=np.float32)
+    np.cumsum(_widened(levels), axis=0, out=across[1:])
+    along = np.zeros((height + 1, width + 1), dtype=np.float32)
+    np.cumsum(_widened(levels.T).T, axis=1, out=along[:, 1:])
     return across, along
 
 
-def _shift(values: NDArray[np.float64], by: int, axis: int) -> NDArray[np.float64]:
-    moved = np.roll(values, by, axis=axis)
-    edge = [slice(None), slice(None)]
-    edge[axis] = slice(0, 1) if by > 0 else slice(-1, None)
-    moved[tuple(edge)] = 0
-    return moved
+def _widened(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns [H, W + 1], at each border the strongest of the steps across it and its neighbours."""
+    height, width = levels.shape
+    steps = np.zeros((height, width + 3), dtype=np.float32)
+    np.abs(np.diff(levels, axis=1), out=steps[:, 2:-2])
+    return np.asarray(np.maximum(np.maximum(steps[:, :-2], steps[:, 1:-1]), steps[:, 2:]))
 
 
-def _strength(
-    across: NDArray[np.float64], along: NDArray[np.float64], boxes: NDArray[np.float64]
-) -> float:
-    """Returns the mean edge strength a pixel along the sides of all boxes that lie inside the image."""
+def _strengths(
+    across: NDArray[np.float32], along: NDArray[np.float32], boxes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns the mean edge strength a pixel along the sides of all boxes that lie inside the image.
+
+    Args:
+        across: The first that `_edges` returns.
+        along: The second.
+        boxes: float64[P, N, 4], [ymin, xmin, ymax, xmax] in pixels.
+
+    Returns:
+        float64[P], 0 where no side lies inside.
+    """
     height, width = across.shape[0] - 1, across.shape[1] - 1
-    ymin, xmin, ymax, xmax = np.round(boxes).astype(np.intp).T
-    total, length = 0.0, 0
+    ymin, xmin, ymax, xmax = np.moveaxis(np.round(boxes).astype(np.intp), 2, 0)
+    total, length = np.zeros(len(boxes)), np.zeros(len(boxes), dtype=np.intp)
     for x in (xmin, xmax):
         inside = (x > 0) & (x < width)
-        total += float((across[ymax, x] - across[ymin, x])[inside].sum())
-        length += int((ymax - ymin)[inside].sum())
+        total += ((across[ymax, x] - across[ymin, x]) * inside).sum(axis=1, dtype=np.float64)
+        length += ((ymax - ymin) * inside).sum(axis=1)
     for y in (ymin, ymax):
         inside = (y > 0) & (y < height)
-        total += float((along[y, xmax] - along[y, xmin])[inside].sum())
-        length += int((xmax - xmin)[inside].sum())
-    return total / length if length else 0.0
+        total += ((along[y, xmax] - along[y, xmin]) * inside).sum(axis=1, dtype=np.float64)
+        length += ((xmax - xmin) * inside).sum(axis=1)
+    return np.asarray(total / np.maximum(length, 1))

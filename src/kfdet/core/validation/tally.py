@@ -32,7 +32,8 @@ class HistogramTally:
 
     def add(self, values: NDArray[np.float64]) -> None:
         bins = np.searchsorted(self.edges, values, side="right") - 1
-        np.add.at(self.counts, np.clip(bins, 0, len(self.counts) - 1), 1)
+        last = len(self.counts) - 1
+        self.counts += np.bincount(np.clip(bins, 0, last), minlength=last + 1)
 
     def merge(self, other: HistogramTally) -> None:
         self.counts += other.counts
@@ -84,12 +85,27 @@ class SplitTally:
     brightness: HistogramTally = field(default_factory=lambda: HistogramTally(BRIGHTNESS_EDGES))
 
     def add(self, facts: RecordFacts) -> None:
+        self.add_all([facts])
+
+    def add_all(self, records: Sequence[RecordFacts]) -> None:
+        """Adds several records; numpy counts the boxes of all of them at once."""
+        for facts in records:
+            self._count(facts)
+        boxes = np.concatenate([facts.boxes_xyxy_px for facts in records] or [np.zeros((0, 4))])
+        sides = boxes[:, 2:] - boxes[:, :2]
+        self.box_side_px.add(np.sqrt(sides[:, 0] * sides[:, 1]))
+        self.box_aspect_ratio.add(sides[:, 0] / sides[:, 1])
+        levels = [facts.brightness for facts in records if facts.brightness is not None]
+        self.brightness.add(np.array(levels, dtype=np.float64))
+
+    def _count(self, facts: RecordFacts) -> None:
         self.images += 1
         self.images_without_boxes += facts.num_boxes == 0
         self.boxes += facts.num_boxes
         self.crowd_boxes += facts.crowd_boxes
         self.texts += facts.texts
-        self.text_offsets.update(facts.text_offsets)
+        for offset, times in facts.text_offsets.items():
+            self.text_offsets[offset] += times
         if facts.placement is not None:
             self.placements[facts.is_exif_rotated, facts.placement] += 1
         ids = facts.class_ids.tolist()
@@ -97,12 +113,7 @@ class SplitTally:
         self.class_images.update(set(ids))
         self.image_sizes[facts.size_px] += 1
         self.formats[facts.format] += 1
-        sides = facts.boxes_xyxy_px[:, 2:] - facts.boxes_xyxy_px[:, :2]
-        self.box_side_px.add(np.sqrt(sides[:, 0] * sides[:, 1]))
-        self.box_aspect_ratio.add(sides[:, 0] / sides[:, 1])
         self.boxes_per_image[facts.num_boxes] += 1
-        if facts.brightness is not None:
-            self.brightness.add(np.array([facts.brightness], dtype=np.float64))
 
     def merge(self, other: SplitTally) -> None:
         self.images += other.images
@@ -198,9 +209,13 @@ class Identities:
         self.offsets.append(byte_offset)
 
     def merge(self, other: Identities) -> None:
-        """Adds the images of shards that come after those of these."""
+        """Adds images that come after these."""
         before = len(self.texts)
-        self.files += other.files
+        own = other.files
+        if self.files and own and self.files[-1][0] == own[0][0]:
+            (file, count), own = own[0], own[1:]
+            self.files[-1] = (file, self.files[-1][1] + count)
+        self.files += own
         self.contents += other.contents
         self.id_keys += other.id_keys
         self.hashes += other.hashes

@@ -1,0 +1,90 @@
+"""What a JPEG decoded in part shows is what Pillow shows of the whole."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from dataset_cases import encoded, noise
+from PIL import Image
+
+from kfdet.core.validation import images
+from kfdet.core.validation.images import ImageFacts, look_at_image
+from kfdet.core.validation.near_copies import MOST_BITS
+
+
+def by_pillow(image: bytes, monkeypatch: pytest.MonkeyPatch) -> ImageFacts:
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_sound_jpeg", lambda encoded, *, detailed: None)
+        return look_at_image(image)
+
+
+def bits_apart(one: bytes, other: bytes) -> int:
+    return int(
+        np.unpackbits(
+            np.frombuffer(bytes(a ^ b for a, b in zip(one, other, strict=True)), np.uint8)
+        ).sum()
+    )
+
+
+@pytest.mark.parametrize("detailed", [True, False])
+@pytest.mark.parametrize("size", [(640, 480), (333, 501), (64, 48), (17, 9), (1500, 20)])
+@pytest.mark.parametrize("progressive", [True, False])
+def test_facts_are_those_of_the_whole_image(monkeypatch, size, progressive, detailed):
+    tags = Image.Exif()
+    tags[274] = 3
+    image = encoded(noise(*size, seed=4), progressive=progressive, exif=tags)
+    fast, whole = look_at_image(image, detailed=detailed), by_pillow(image, monkeypatch)
+    for name in ("format", "width_px", "height_px", "mode", "orientation", "is_blank", "problem"):
+        assert getattr(fast, name) == getattr(whole, name), name
+    assert fast.brightness == pytest.approx(whole.brightness, abs=1.0)
+    assert bits_apart(fast.perceptual_hash, whole.perceptual_hash) <= MOST_BITS / 3
+
+
+def test_a_grey_jpeg_is_grey(monkeypatch):
+    image = encoded(noise().convert("L"))
+    assert look_at_image(image).mode == by_pillow(image, monkeypatch).mode == "L"
+
+
+def test_the_grey_image_is_as_large_as_is_asked_for_and_larger_where_exif_rotates():
+    tags = Image.Exif()
+    tags[274] = 8
+    plain, rotated = encoded(noise(640, 480)), encoded(noise(640, 480), exif=tags)
+    shapes = [
+        facts.grey.shape
+        for facts in (
+            look_at_image(plain),
+            look_at_image(plain, detailed=False),
+            look_at_image(rotated, detailed=False),
+        )
+        if facts.grey is not None
+    ]
+    assert shapes == [(120, 160), (60, 80), (120, 160)]
+
+
+def test_fine_patterns_that_vanish_when_scaled_are_not_blank():
+    stripes = np.zeros((480, 640, 3), np.uint8)
+    stripes[::2] = 255
+    facts = look_at_image(encoded(Image.fromarray(stripes), quality=95), detailed=False)
+    assert not facts.is_blank
+    assert look_at_image(encoded(Image.new("RGB", (640, 480), "grey")), detailed=False).is_blank
+
+
+def test_every_cut_and_every_changed_byte_of_a_head_is_answered_without_a_crash():
+    whole = encoded(noise(24, 18))
+    for length in range(len(whole)):
+        assert look_at_image(whole[:length]).problem is not None, length
+    chance = random.Random(3)
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= chance.randint(1, 255)
+        look_at_image(bytes(damaged))
+
+
+def test_frames_that_the_trainer_can_not_decode_are_left_to_pillow():
+    whole = encoded(noise(24, 18))
+    place = whole.index(b"\xff\xc0")
+    arithmetic = whole[: place + 1] + b"\xc9" + whole[place + 2 :]
+    assert images._sound_jpeg(whole, detailed=True) is not None
+    assert images._sound_jpeg(arithmetic, detailed=True) is None
