@@ -186,6 +186,12 @@ def test_what_validate_finds_in_bccd(tmp_path: Path):
     with pytest.raises(DataError, match="2 errors"):
         validate.run(dataset=config, progress=QUIET, **{n: tmp_path / n for n in names})
     found = read_document(Findings, tmp_path / "findings")
+    assert found.counts == {"box-no-area": 2, "box-near-duplicate": 7, "image-near-copy": 1}
+    no_area = [f for f in found.findings if f.code == "box-no-area"]
+    assert [(Path(f.file).name, f.record) for f in no_area] == [
+        ("train-00003-of-00004.tfrecord", 16),
+        ("val-00003-of-00004.tfrecord", 2),
+    ]
     by_code: dict[str, list] = {}
     for finding in found.findings:
         by_code.setdefault(finding.code, []).append(finding.source_id)

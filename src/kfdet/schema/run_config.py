@@ -36,6 +36,14 @@ class DatasetConfig(Schema):
         description="quarantine.json of an earlier validate; its records are left out everywhere",
     )
 
+    @field_validator("severities", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        # YAML reads a plain `off` as false.
+        if isinstance(value, dict):
+            return {code: "off" if level is False else level for code, level in value.items()}
+        return value
+
     @field_validator("train", "val", "test", mode="before")
     @classmethod
     def _one_pattern(cls, value: Any) -> Any:
