@@ -376,7 +376,9 @@ def class_metrics(
         data: Images, ground truth and detections.
         label_map: The classes, whose order is kept.
     """
-    truth, seen = data.ground_truth, data.detections
+    truth = data.ground_truth
+    ids, counts = np.unique(data.detections.class_id, return_counts=True)
+    detections = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     result = []
     for k, label in enumerate(label_map.classes):
         mine = taken(truth, (truth.class_id == label.id) & ~truth.is_crowd)
@@ -387,7 +389,7 @@ def class_metrics(
                 boxes=len(mine),
                 boxes_by_area=_boxes_by_area(mine, evaluation.settings),
                 images=len(np.unique(mine.image_id)),
-                detections=int(np.count_nonzero(seen.class_id == label.id)),
+                detections=detections.get(label.id, 0),
                 metrics=evaluation.per_class[k],
                 more=_more_statistics(evaluation, slice(k, k + 1)),
                 curves=_curves(evaluation, k),

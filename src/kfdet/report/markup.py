@@ -19,7 +19,7 @@ def tag(name: str, /, *children: str | Html, **attributes: str | float | int | N
         **attributes: `class_` gives `class`, `stroke_width` gives `stroke-width`; None leaves it out.
     """
     opening = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_attribute(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -30,11 +30,11 @@ def tag(name: str, /, *children: str | Html, **attributes: str | float | int | N
 
 def join(parts: tuple[str | Html, ...] | list[str | Html] | list[Html]) -> Html:
     """Returns the parts one after another, text escaped."""
-    return Markup("").join(parts)
+    return Markup("".join([escape(part) for part in parts]))  # noqa: S704 - escaped one by one
 
 
 def _attribute(value: str | float) -> str:
-    """Coordinates need no more than a hundredth of a pixel."""
+    """Returns an escaped text, or a number: coordinates need no more than a hundredth of a pixel."""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return str(value)
+    return escape(value) if isinstance(value, str) else str(value)
