@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,10 +33,7 @@ from kfdet.core.weighted import (
 )
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.metrics import METRIC_NAMES
-
-if TYPE_CHECKING:
-    # The run configuration is large, and merge needs none of it.
-    from kfdet.schema.run_config import PolicyMetric
+from kfdet.schema.run_config import PolicyMetric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ itself, to the bit, whatever others are asked for beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +15,7 @@ from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
 from kfdet.core.evidence import Evidence, bit
 from kfdet.core.ordering import descending
 from kfdet.schema.metrics import CocoSettings, MetricName
-
-if TYPE_CHECKING:
-    # The run configuration is large, and merge needs none of it.
-    from kfdet.schema.run_config import PolicyMetric
+from kfdet.schema.run_config import PolicyMetric
 
 _POINTS = np.array(RECALL_POINTS)
 _FEW_COLUMNS = 16
