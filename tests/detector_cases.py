@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import signal
@@ -183,7 +184,7 @@ def kill_nine(case: Case, call: str, *, moment: str) -> None:
 @functools.cache
 def data_folder() -> Path:
     """Returns a validated data set of 128 px shapes: 64, 15 and 24 images."""
-    folder = Path(tempfile.mkdtemp(prefix="kfdet-test-"))
+    folder = _folder()
     data_synth.run(
         out=folder / "data",
         images={"train": 64, "val": 15, "test": 24},
@@ -223,9 +224,16 @@ def rendered(folder: Path, training: TrainingConfig = TRAINING) -> Case:
 @functools.cache
 def trained() -> Case:
     """Returns the one training that tests share; they must not change it."""
-    case = rendered(Path(tempfile.mkdtemp(prefix="kfdet-test-")))
+    case = rendered(_folder())
     case.train()
     return case
+
+
+def _folder() -> Path:
+    """Returns a folder that is gone with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="kfdet-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def copy_of_trained(folder: Path) -> Case:
