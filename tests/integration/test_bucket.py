@@ -14,6 +14,7 @@ from tiny_run import KFDET, configuration
 
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.export import EXPORT_FILE, ExportManifest, RegistryVersion
+from kfdet.schema.run_record import RunRecord
 from kfdet.schema.training import TrainingSummary
 from kfdet.storage.documents import read_document
 from kfdet.storage.exports import content_digest, describe_files
@@ -252,6 +253,22 @@ def test_a_training_killed_in_mid_upload_goes_on_on_another_machine_and_is_publi
     assert champions[0] == champions[1]
 
     other.kfdet("predict", "gs://bucket/registry/tiny/versions/000001", _picture(tmp_path), "--raw")
+
+
+@pytest.mark.tf
+@pytest.mark.xdist_group("tf")
+@pytest.mark.slow
+def test_a_whole_run_takes_its_data_from_a_bucket_and_publishes_there(machine, gcs):
+    gcs.faults = list(FAULTS)
+    machine.kfdet(
+        "run", "there.yaml", "--out", "out", "--set", "registry.uri=gs://bucket/other",
+        "--set", "dataset.train=['gs://bucket/**/train-*.tfrecord']",
+    )  # fmt: skip
+    record = read_document(RunRecord, machine.folder / "out" / "run.json")
+    assert (record.verdict, record.published_version) == ("pass", 1)
+    champion = json.loads(objects_below(gcs, "other/tiny/")["champion.json"])
+    assert champion["version"] == 1
+    assert "version.json" in objects_below(gcs, "other/tiny/versions/000001/")
 
 
 def _picture(folder):

@@ -88,17 +88,22 @@ def test_the_evidence_comes_back(registry, tmp_path):
 def test_a_version_is_seen_when_its_last_object_is_there(registry, gcs, tmp_path):
     registry.publish(submit(registry, tmp_path, "a"))
     submission = submit(registry, tmp_path, "b")
-    seen = []
+    exported = {file.path for file in submission.export.files}
+    seen, lists = [], []
 
     def look(method, path):
         gcs.before = None
         seen.append((registry.champion().version, sorted(registry.exports())))
+        there = set(files(gcs, 2))
+        lists.append("export.json" not in there or exported <= there)
         gcs.before = look
 
     gcs.before = look
     registry.publish(submission)
     gcs.before = None
     assert set(map(str, seen)) <= {str((1, [1])), str((2, [1, 2]))}
+    assert len(seen) > 10
+    assert all(lists)
     assert registry.champion().version == 2
 
 

@@ -25,7 +25,7 @@ class DatasetConfig(Schema):
     """Where the records lie: TFRecord patterns for each split and the label map."""
 
     label_map: str = Field(description="label map: .pbtxt as the OD API writes it, .json or .yaml")
-    train: Patterns = Field(description="TFRecord patterns of the training split")
+    train: Patterns = Field(description="TFRecord patterns of the training split, paths or gs://")
     val: Patterns = Field(description="TFRecord patterns of the validation split, used to select")
     test: Patterns = Field(description="TFRecord patterns of the test split, used by the gate")
     severities: dict[str, Literal["error", "warning", "info", "off"]] = Field(
@@ -427,7 +427,7 @@ class ExportConfig(Schema):
 
 
 class RegistryConfig(Schema):
-    uri: str = Field(default="registry", description="folder of the model registry")
+    uri: str = Field(default="registry", description="folder of the model registry, or gs://")
     model: str | None = Field(default=None, description="model name; the run's name when absent")
 
 

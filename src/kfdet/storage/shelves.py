@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from kfdet.schema.export import EXPORT_FILE
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.locations import is_remote, join
 from kfdet.storage.stores import NOTHING, StaleGeneration, store_of
@@ -135,7 +136,8 @@ class BucketShelf:
         except StaleGeneration:
             return False
         files = [path for path in sorted(work.rglob("*")) if path.is_file()]
-        for path in files:
+        # The export's own list after what it lists, for those who read a version as an export.
+        for path in sorted(files, key=lambda path: path == work / EXPORT_FILE):
             if path != work / VERSION_FILE:
                 name = path.relative_to(work).as_posix()
                 self._store.upload(path, join(there, name), expected=NOTHING)
