@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.gating import Champion, decide
 from kfdet.errors import ConfigError
-from kfdet.schema.metrics import METRIC_NAMES
+from kfdet.schema.metrics import METRIC_NAMES, CocoSettings
 from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
 
 OTHER = digest("another checkpoint")
@@ -183,6 +184,18 @@ def test_a_champion_measured_on_other_images_is_no_evidence():
     )
     assert found.decision == "insufficient_evidence"
     assert "another test set" in found.reasons[0]
+
+
+def test_a_champion_measured_with_other_settings_is_no_evidence():
+    rival = champion(0.1)
+    other = rival.metrics.model_copy(update={"settings": CocoSettings(iou_thresholds=(0.5,))})
+    found = decide(
+        metrics(statistics(1.0)),
+        policy=policy(against(max_drop=0.5)),
+        champion=dataclasses.replace(rival, metrics=other),
+    )
+    assert found.decision == "insufficient_evidence"
+    assert "other IoU thresholds" in found.reasons[0]
 
 
 def test_a_failing_threshold_outweighs_what_is_unknown():

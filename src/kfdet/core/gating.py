@@ -110,8 +110,12 @@ def decide(
 
 
 def comparable(metrics: Metrics, other: Metrics) -> bool:
-    """Tells whether two models' metrics were measured on the same images, for the same classes."""
-    return metrics.split_digest == other.split_digest and _classes(metrics) == _classes(other)
+    """Tells whether two models' metrics were measured on the same images, classes and settings."""
+    return (
+        metrics.split_digest == other.split_digest
+        and metrics.settings == other.settings
+        and _classes(metrics) == _classes(other)
+    )
 
 
 def why_incomparable(metrics: Metrics, champion: Champion) -> str:
@@ -129,6 +133,11 @@ def why_incomparable(metrics: Metrics, champion: Champion) -> str:
         return (
             f"{rival} was measured on another {metrics.split} set and not again on this one, so that "
             "the two numbers can't be compared."
+        )
+    if metrics.settings != champion.metrics.settings:
+        return (
+            f"{rival} was measured with other IoU thresholds, areas or counts and not again with "
+            "these, so that the two numbers can't be compared."
         )
     return ""
 
