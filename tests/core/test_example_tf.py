@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from dataset_cases import encoded, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfdet.core.example import parse_example, serialise_example
-from kfdet.core.tfrecord import encode_record
+from kfdet.core.example import ExampleError, parse_example, serialise_example
+from kfdet.core.tfrecord import Frame, FrameFault, encode_record
 from kfdet.core.validation.images import look_at_image
+from kfdet.storage.records import compression_of, scan_records
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
 
@@ -63,6 +66,79 @@ def test_frames_are_those_of_tensorflows_writer(tmp_path):
         for payload in payloads:
             writer.write(payload)
     assert path.read_bytes() == b"".join(map(encode_record, payloads))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.binary(max_size=300), max_size=6),
+    st.sampled_from([("", "none"), ("GZIP", "gzip"), ("ZLIB", "zlib")]),
+)
+def test_files_that_tensorflow_wrote_are_read_as_tensorflow_reads_them(payloads, compression):
+    import tensorflow as tf
+
+    theirs, ours = compression
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.tfrecord")
+        with tf.io.TFRecordWriter(str(path), options=theirs) as writer:
+            for payload in payloads:
+                writer.write(payload)
+        read = [record.numpy() for record in tf.data.TFRecordDataset(str(path), theirs)]
+        items = list(scan_records(path))
+        assert compression_of(path) == (ours if path.stat().st_size else "none")
+    assert [item.payload for item in items if isinstance(item, Frame)] == read == payloads
+    assert len(items) == len(payloads)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=6), st.data())
+def test_up_to_the_first_damage_frames_are_those_that_tensorflow_reads(payloads, data):
+    import tensorflow as tf
+
+    whole = bytearray(b"".join(map(encode_record, payloads)))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    read: list[bytes] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.tfrecord")
+        path.write_bytes(whole)
+        with pytest.raises((tf.errors.DataLossError, tf.errors.InvalidArgumentError)):
+            read.extend(record.numpy() for record in tf.data.TFRecordDataset(str(path)))
+        items = list(scan_records(path))
+    first = next(n for n, item in enumerate(items) if isinstance(item, FrameFault))
+    frames = [item.payload for item in items if isinstance(item, Frame)]
+    assert frames[:first] == payloads[:first]
+    assert read == payloads[: len(read)]
+    assert len(read) <= len(frames), "nothing that TensorFlow reads is lost"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(NAMES, VALUES, max_size=3), st.data())
+def test_bytes_are_an_example_exactly_where_tensorflow_takes_them_for_one(features, data):
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    payload = bytearray(serialise_example(features))
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = data.draw(st.integers(0, len(payload)))
+        payload[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    try:
+        theirs = tf.train.Example.FromString(bytes(payload)).features.feature
+    except DecodeError:
+        theirs = None
+    try:
+        ours = parse_example(bytes(payload))
+    except ExampleError:
+        ours = None
+    assert (ours is None) == (theirs is None)
+    if ours is not None and theirs is not None:
+        # A feature of no kind is missing for TensorFlow's parser, too.
+        assert ours.keys() == {name for name in theirs if theirs[name].WhichOneof("kind")}
+        for name, values in ours.items():
+            expected = getattr(theirs[name], theirs[name].WhichOneof("kind")).value
+            if isinstance(values, list):
+                assert values == list(expected)
+            else:
+                np.testing.assert_array_equal(values, np.array(expected, dtype=values.dtype))
 
 
 def decodes(image: bytes) -> bool:
