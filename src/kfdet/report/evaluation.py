@@ -169,7 +169,7 @@ def _advice(
     return Section(
         title="What stands out",
         intro="Each point names its evidence; what the numbers don't show is not said. Shares have "
-        "the interval that they are judged by, and thresholds are those of `diagnosis` in the "
+        "the interval that they are judged by, and thresholds are those of diagnosis in the "
         "configuration.",
         body=tuple(body or [paragraph("Nothing: no rule of this page found a weak place.")]),
     )
@@ -274,7 +274,7 @@ def _classes_intro(diagnosis: Diagnosis) -> str:
         return f"{dash} The set is too large for a bootstrap of the standard errors."
     return (
         f"{dash} ± is the standard error over images, from "
-        f"{diagnosis.standard_errors.resamples} bootstrap resamples: on endless images of this kind "
+        f"{diagnosis.standard_errors.resamples} halves of the set: on endless images of this kind "
         "the AP would lie within twice that, 19 times of 20."
     )
 
