@@ -20,6 +20,7 @@ def merge(
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
     report: Output[HTML],
+    feasibility_json: Input[Artifact] = None,
 ):
     """Puts all detections into canonical image order and runs one COCO engine.
 
@@ -34,6 +35,7 @@ def merge(
         evidence: Which detection hits at which overlap: what intervals are computed from.
         metrics: The 12 COCO statistics.
         confusion: What objects of each class were taken for; beyond 20 classes, of those mixed up most.
+        feasibility_json: What check found before training on the same split, for advice on ceilings.
         report: Precision-recall curves, per-class AP, misses and false alarms.
     """
     from pathlib import Path
@@ -54,6 +56,7 @@ def merge(
             engine=engine,
             config=parse_json(MeasurementConfig, measurement, where="measurement"),
             diagnosis=parse_json(DiagnosisConfig, diagnosis, where="diagnosis"),
+            feasibility=Path(feasibility_json.path) if feasibility_json else None,
             metrics=Path(metrics_json.path),
             evidence=Path(evidence.path),
             report=Path(report.path),

@@ -179,6 +179,7 @@ def detection_training(
                 diagnosis=diagnosis,
                 shards=dsl.Collected(evaluated.outputs["detections"]),
                 manifest=validated.outputs["manifest"],
+                feasibility_json=checked.outputs["feasibility_json"],
             )
         )
 

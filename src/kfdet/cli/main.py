@@ -349,6 +349,10 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
             help="when the report gives advice: YAML, or a run configuration",
         )
 
+    merge.add_argument(
+        "--feasibility", metavar="FILE", help="feasibility.json from check, for advice on ceilings"
+    )
+
     champion = stage("champion", "say whether the champion must be measured on these images")
     inputs(champion, manifest=manifest)
     champion.add_argument("--split", choices=("train", "val", "test"), default="test")

@@ -182,6 +182,7 @@ def merge(arguments: argparse.Namespace) -> None:
         engine=arguments.engine,
         config=_measurement(arguments.evaluation),
         diagnosis=_diagnosis(arguments.diagnosis),
+        feasibility=Path(arguments.feasibility) if arguments.feasibility else None,
         metrics=out / "metrics.json",
         evidence=out / "evidence",
         report=out / "report.html",
