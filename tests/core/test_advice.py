@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-from evaluation_cases import digest, label_map, random_data, shard_result
+from evaluation_cases import digest, label_map, random_data, shard_result, statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core.advice import advise, with_examples
 from kfdet.core.coco import canonical, metrics_document
 from kfdet.core.measurement import measure
+from kfdet.schema.feasibility import Ceilings, ClassCeilings, Feasibility, Losses
 from kfdet.schema.metrics import MeasurementConfig, OperatingPoint, ScoreDetails
 from kfdet.schema.run_config import DiagnosisConfig
 
@@ -200,3 +201,33 @@ def test_loose_boxes_are_told_from_wrong_classes():
 def test_only_sections_that_a_report_has_are_linked():
     (advice,) = advise(changed(errors={"hits": 5, "misses": {"unseen": 500}}), config=CONFIG)
     assert with_examples(advice, shown={"Errors"}).examples == ("Errors",)
+
+
+def foreseen(perfect, *, split_digest=None, **losses):
+    counts = {"unfindable": 0, "suppressed": 0, "over_limit": 0} | losses
+    numbers = statistics(1.0)
+    of_class = ClassCeilings.model_construct(
+        id=1, name="circle", boxes=1000, images=100, losses=Losses(**counts), ceiling=numbers,
+        perfect=numbers, oracle=numbers,
+    )  # fmt: skip
+    ceilings = Ceilings.model_construct(
+        split="test", split_digest=split_digest or BASE.split_digest, images=100, boxes=1000,
+        ceiling=numbers, perfect=statistics(perfect), oracle=numbers, oracle_reasons=(),
+        classes=(of_class,),
+    )  # fmt: skip
+    return Feasibility.model_construct(ceilings=ceilings)
+
+
+def test_a_ceiling_is_told_with_what_makes_it():
+    found = foreseen(0.9, suppressed=80, over_limit=20)
+    (advice,) = advise(changed(), config=CONFIG, feasibility=found)
+    assert advice.topic == "low_ceiling"
+    assert "suppression takes 80, the limit of detections 20" in advice.evidence
+    assert advice.keys == ("detector.nms.iou_threshold", "detector.nms.max_detections")
+    assert set(advice.keys) <= KEYS
+    assert advise(changed(), config=CONFIG, feasibility=foreseen(0.99)) == ()
+
+
+def test_a_ceiling_of_another_split_is_not_told():
+    found = foreseen(0.5, split_digest="f" * 64, suppressed=80)
+    assert advise(changed(), config=CONFIG, feasibility=found) == ()
