@@ -55,7 +55,7 @@ def check(
             policy=parse_json(GatePolicy, policy, where="gate"),
             severities=parse_json(DatasetConfig, dataset, where="dataset").severities,
             settings=parse_json(FeasibilityConfig, feasibility, where="feasibility"),
-            measurement=parse_json(MeasurementConfig, measurement, where="measurement").settings(),
+            measurement=parse_json(MeasurementConfig, measurement, where="measurement"),
             feasibility=Path(feasibility_json.path),
             report=Path(report.path),
             progress=progress,

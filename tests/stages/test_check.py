@@ -11,7 +11,7 @@ from kfdet.core.experiment import resolve
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.feasibility import Feasibility
-from kfdet.schema.metrics import COCO
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import (
     DetectorConfig,
     FeasibilityConfig,
@@ -33,7 +33,15 @@ class Case:
     manifest: Path
     experiment: Path
 
-    def run(self, *rules: dict, settings: str = "stop", severities=(), champions=None, **policy):
+    def run(
+        self,
+        *rules: dict,
+        settings: str = "stop",
+        severities=(),
+        champions=None,
+        slices="auto",
+        **policy,
+    ):
         rules = rules or ({"metric": "ap", "at_least": 0.5},)
         return check.run(
             experiment=self.experiment,
@@ -45,7 +53,7 @@ class Case:
             report=self.folder / "report.html",
             progress=QUIET,
             champions=champions,
-            measurement=COCO,
+            measurement=MeasurementConfig(slices=slices),
         )
 
     @property
@@ -56,7 +64,10 @@ class Case:
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
     splits = {
-        split: [payload(seed=100 * number + k, boxes=BOXES) for k in range(6)]
+        split: [
+            payload(seed=100 * number + k, boxes=BOXES, site=[(b"north", b"south")[k % 2]])
+            for k in range(6)
+        ]
         for number, split in enumerate(("train", "val", "test"))
     }
     dataset = write_dataset(tmp_path / "data", splits)
@@ -105,6 +116,17 @@ def test_too_few_boxes_for_the_policy_can_not_pass(case: Case):
 def test_a_rule_about_a_class_that_is_not_there_is_refused(case: Case):
     with pytest.raises(ConfigError, match='Did you mean "cat"'):
         case.run({"metric": "ap", "class_name": "cats", "at_least": 0.5})
+
+
+def test_a_rule_about_a_slice_that_there_will_not_be_is_refused(case: Case):
+    at = {"metric": "ap", "at_least": 0.5}
+    assert case.run(at | {"slice": {"by": "image/site", "name": "north"}}).verdict != "cannot_pass"
+    with pytest.raises(ConfigError, match='Did you mean "image/site"'):
+        case.run(at | {"slice": {"by": "image/sight", "name": "north"}})
+    with pytest.raises(ConfigError, match='Did you mean "north"'):
+        case.run(at | {"slice": {"by": "image/site", "name": "nroth"}})
+    with pytest.raises(ConfigError, match='no image has the feature "image/sight"'):
+        case.run(at, slices=("image/sight",))
 
 
 def test_an_experiment_of_other_data_is_refused(case: Case):

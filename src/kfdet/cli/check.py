@@ -54,7 +54,7 @@ def check(arguments: argparse.Namespace) -> int:
         severities=config.dataset.severities,
         # A verdict is an answer here: --exit-code makes it more.
         settings=FeasibilityConfig(unreachable_gate="warn"),
-        measurement=config.evaluation.settings(),
+        measurement=config.evaluation.measurement(),
         feasibility=feasibility,
         report=report,
         progress=Progress("check", quiet=True),

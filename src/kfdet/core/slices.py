@@ -12,7 +12,6 @@ import numpy as np
 from kfdet.core.coco import (
     EvaluationData,
     Float64,
-    Images,
     Int64,
     iou_index,
 )
@@ -56,7 +55,22 @@ def image_parts(data: EvaluationData, *, keys: SliceKeys = "auto") -> tuple[Imag
     crowding = ImageParts(
         by="objects_in_image", names=_CROWDING_NAMES, place=_bins(objects, _CROWDING)
     )
-    values = _values_by_feature(data.images)
+    return (crowding, *feature_parts(data.images.features or (), keys=keys))
+
+
+def feature_parts(
+    features: Sequence[Mapping[str, str]], *, keys: SliceKeys = "auto"
+) -> tuple[ImageParts, ...]:
+    """Cuts images by features of their records.
+
+    Args:
+        features: Of each image: name to value as text.
+        keys: As for `image_parts`.
+
+    Raises:
+        ConfigError: No image has a feature of that name.
+    """
+    values = _values_by_feature(features)
     if keys == "auto":
         chosen = [key for key, found in values.items() if 2 <= len(set(found)) <= _FEW_VALUES]
     else:
@@ -69,12 +83,11 @@ def image_parts(data: EvaluationData, *, keys: SliceKeys = "auto") -> tuple[Imag
                     expected=f"one of {', '.join(values)}" if values else "features of the records",
                     remedy=did_you_mean(key, list(values)) or None,
                 )
-    return (crowding, *(_by_feature(key, values[key]) for key in chosen))
+    return tuple(_by_feature(key, values[key]) for key in chosen)
 
 
-def _values_by_feature(images: Images) -> dict[str, list[str]]:
+def _values_by_feature(features: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     """Returns each feature's value in every image, as text."""
-    features = images.features or ()
     names = sorted({name for one in {id(one): one for one in features}.values() for name in one})
     return {name: [one.get(name, ABSENT) for one in features] for name in names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from kfdet.core.feasibility.assess import Question, assess
 from kfdet.core.feasibility.objects import SplitObjects, gather_objects
 from kfdet.core.feasibility.rules import Rival
 from kfdet.core.measures import check_policy
-from kfdet.core.slices import slices_of_every_set
+from kfdet.core.placed_record import PlacedRecord
+from kfdet.core.slices import feature_parts, slices_of_every_set
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.core.validation.catalogue import severities as severities_under
 from kfdet.errors import ArtifactError, ConfigError
@@ -18,7 +19,7 @@ from kfdet.progress import Progress
 from kfdet.report.feasibility import feasibility_page
 from kfdet.schema.dataset import SPLITS, Manifest, Split
 from kfdet.schema.feasibility import Estimates, Feasibility, FeasibilityVerdict
-from kfdet.schema.metrics import CocoSettings
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import FeasibilityConfig, GatePolicy
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import write_text
@@ -52,7 +53,7 @@ def run(
     policy: GatePolicy,
     severities: Mapping[str, SeverityOrOff],
     settings: FeasibilityConfig,
-    measurement: CocoSettings,
+    measurement: MeasurementConfig,
     feasibility: Path,
     report: Path,
     progress: Progress,
@@ -67,7 +68,7 @@ def run(
         policy: The gate's.
         severities: Finding code to severity, over the catalogue's.
         settings: What to do about a gate that can't be reached.
-        measurement: What the evaluation's statistics will be taken over.
+        measurement: What the evaluation's statistics will be taken over, and cut by.
         feasibility: Where the answer is written.
         report: Where the HTML report is written.
         progress: Told the verdict.
@@ -83,12 +84,13 @@ def run(
     data = read_document(Manifest, manifest)
     if data.train.digest != resolved.train_digest:
         raise ArtifactError("is of other training data", where=str(experiment), remedy="Run render again.")  # fmt: skip
-    names = [label.name for label in data.label_map.classes]
+    splits, features = _objects(data, progress)
+    cuts = {part.by: part.names for part in feature_parts(features, keys=measurement.slices)}
     check_policy(
         policy,
-        classes=names,
-        slices=slices_of_every_set(),
-        features=None,
+        classes=[label.name for label in data.label_map.classes],
+        slices={**slices_of_every_set(), **cuts},
+        features=(),
         ious=measurement.iou_thresholds,
         where="gate",
     )
@@ -98,10 +100,9 @@ def run(
         policy=policy,
         label_map=data.label_map,
         severities=severities_under(severities),
-        settings=measurement,
+        settings=measurement.settings(),
         rival=_rival(champions),
     )
-    splits = _objects(data, progress)
     answer = assess(question, splits, test_digest=data.test.digest, estimates=estimates)
     write_document(feasibility, answer)
     write_text(report, feasibility_page(answer, resolved))
@@ -128,12 +129,27 @@ def _rival(champions: ModelRegistry | None) -> Rival | None:
     return Rival(metrics=champion.metrics if champion else None)
 
 
-def _objects(data: Manifest, progress: Progress) -> dict[Split, SplitObjects]:
+def _objects(
+    data: Manifest, progress: Progress
+) -> tuple[dict[Split, SplitObjects], list[Mapping[str, str]]]:
+    """Returns the objects of each split, and what else is said of each image that is evaluated."""
     objects: dict[Split, SplitObjects] = {}
+    features: list[Mapping[str, str]] = []
     for done, split in enumerate(SPLITS, start=1):
-        objects[split] = gather_objects(read_split(data.split(split)), split=split)
+        records = read_split(data.split(split))
+        objects[split] = gather_objects(
+            _noting(records, features) if split == "test" else records, split=split
+        )
         progress.update(done, total=len(SPLITS), unit="splits")
-    return objects
+    return objects, features
+
+
+def _noting(
+    records: Iterator[PlacedRecord], features: list[Mapping[str, str]]
+) -> Iterator[PlacedRecord]:
+    for placed in records:
+        features.append(placed.record.extra)
+        yield placed
 
 
 def _unreachable(answer: Feasibility, report: Path) -> ConfigError:
