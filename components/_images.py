@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from kfdet import __version__
-from kfdet.schema.run_config import ImagesConfig
+from kfdet.schema.cluster_config import ImagesConfig
 
 TARGETS = ("light", "tensorflow", "tensorflow-gpu")
 _RELEASES = "ghcr.io/kfdet"

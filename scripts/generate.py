@@ -113,7 +113,7 @@ def configuration_reference() -> str:
     head = (
         "# Configuration reference\n\n"
         "A run is one YAML file. Unknown keys are errors. Generated from "
-        "`src/kfdet/schema/run_config.py` by `make generate`.\n\n"
+        "`src/kfdet/schema` by `make generate`.\n\n"
         "| key | type | default | what it says |\n|---|---|---|---|\n"
     )
     return head + "\n".join(_configuration_rows(RunConfig, "")) + "\n"

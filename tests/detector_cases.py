@@ -15,9 +15,11 @@ from typing import Any
 
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import DatasetConfig, DetectorConfig, TrainingConfig
+from kfdet.schema.run_config import DatasetConfig
 from kfdet.schema.training import Ledger, ResolvedExperiment, TrainingSummary
+from kfdet.schema.training_config import TrainingConfig
 from kfdet.stages import data_synth, evaluate, render, select, train, validate
 from kfdet.storage.documents import read_document
 from kfdet.storage.model_dir import ModelDir

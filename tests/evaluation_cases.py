@@ -12,10 +12,10 @@ import numpy as np
 from kfdet.core.coco import Detections, EvaluationData, GroundTruth, Images
 from kfdet.core.evidence import Evidence
 from kfdet.schema.dataset import ClassLabel, LabelMap, Manifest, ShardFile, SplitManifest
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.export import ExportManifest, FileDigest, ParityProof
 from kfdet.schema.metrics import METRIC_NAMES, ClassMetrics, CocoStatistics, Metrics
-from kfdet.schema.run_config import DetectorConfig
 from kfdet.storage.documents import write_document
 from kfdet.storage.files import digest_of_digests
 from kfdet.storage.shards import ShardWriter

@@ -9,7 +9,7 @@ import numpy as np
 from kfdet.core.coco import EvaluationData, GroundTruth, Images
 from kfdet.core.feasibility.objects import SplitObjects, of_columns
 from kfdet.schema.dataset import Split
-from kfdet.schema.run_config import DetectorConfig
+from kfdet.schema.detector_config import DetectorConfig
 
 DETECTOR = DetectorConfig.model_validate(
     {

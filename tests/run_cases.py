@@ -7,18 +7,10 @@ import math
 from pathlib import Path
 
 from kfdet.schema.dataset import ClassLabel, LabelMap
+from kfdet.schema.detector_config import BackboneConfig, DetectorConfig
+from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import METRIC_NAMES, ClassMetrics, CocoStatistics, Metrics
-from kfdet.schema.run_config import (
-    BackboneConfig,
-    ChampionRule,
-    DatasetConfig,
-    DetectorConfig,
-    GatePolicy,
-    GateRule,
-    LearningRateConfig,
-    RunConfig,
-    TrainingConfig,
-)
+from kfdet.schema.run_config import DatasetConfig, RunConfig
 from kfdet.schema.run_record import RUN_FILE, STAGES, RunRecord, StageRecord
 from kfdet.schema.training import (
     CheckpointRef,
@@ -28,6 +20,7 @@ from kfdet.schema.training import (
     ResolvedExperiment,
     TrainingSummary,
 )
+from kfdet.schema.training_config import LearningRateConfig, TrainingConfig
 from kfdet.storage.documents import write_document
 
 HOSTILE = '<script>alert("&")</script>'

@@ -31,7 +31,7 @@ def champion(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import GatePolicy
+    from kfdet.schema.gate_policy import GatePolicy
     from kfdet.stages import champion as stage
 
     with Progress.from_environment("champion") as progress:

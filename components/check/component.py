@@ -39,12 +39,9 @@ def check(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import (
-        DatasetConfig,
-        FeasibilityConfig,
-        GatePolicy,
-        MeasurementConfig,
-    )
+    from kfdet.schema.gate_policy import GatePolicy
+    from kfdet.schema.metrics import MeasurementConfig
+    from kfdet.schema.run_config import DatasetConfig, FeasibilityConfig
     from kfdet.stages import check as stage
     from kfdet.storage.scalars import write_scalars
 

@@ -35,7 +35,7 @@ def gate(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import GatePolicy
+    from kfdet.schema.gate_policy import GatePolicy
     from kfdet.stages import gate as stage
     from kfdet.storage.scalars import write_scalars
 

@@ -37,7 +37,8 @@ def render(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+    from kfdet.schema.detector_config import DetectorConfig
+    from kfdet.schema.training_config import TrainingConfig
     from kfdet.stages import render as stage
     from kfdet.storage.scalars import write_scalars
 

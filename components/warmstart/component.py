@@ -33,7 +33,8 @@ def warmstart(
 
     from kfdet.progress import Progress
     from kfdet.schema.base import parse_json
-    from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+    from kfdet.schema.detector_config import DetectorConfig
+    from kfdet.schema.training_config import TrainingConfig
     from kfdet.stages import warmstart as stage
 
     with Progress.from_environment("warmstart") as progress:

@@ -22,7 +22,7 @@ from components.select.component import select
 from components.train.component import train
 from components.validate.component import validate
 from components.warmstart.component import warmstart
-from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig
+from kfdet.schema.cluster_config import ClusterConfig, ImagesConfig, ResourcesConfig
 from pipelines.detection_training.placement import place
 
 _DESCRIPTION = "Examine, validate, render, check, train, select, evaluate, merge, gate; if pass: export, publish."

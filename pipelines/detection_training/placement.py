@@ -5,7 +5,7 @@ import json
 from kfp import dsl, kubernetes
 
 from components import _images
-from kfdet.schema.run_config import (
+from kfdet.schema.cluster_config import (
     VOLUMES_VARIABLE,
     ClusterConfig,
     ImagesConfig,

@@ -9,7 +9,7 @@ import kfdet
 from components import _images
 from kfdet.cli.main import main
 from kfdet.cli.pipeline_source import compile_pipeline
-from kfdet.schema.run_config import ImagesConfig, ResourcesConfig
+from kfdet.schema.cluster_config import ImagesConfig, ResourcesConfig
 from scripts import containers
 
 DIGEST = "sha256:" + "5e" * 32

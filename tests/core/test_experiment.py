@@ -21,7 +21,8 @@ from kfdet.schema.dataset import (
     ShardFile,
     SplitManifest,
 )
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.detector_config import DetectorConfig
+from kfdet.schema.training_config import TrainingConfig
 
 DETECTOR = DetectorConfig(input_size=(128, 128))
 TRAINING = TrainingConfig(steps=200, batch_size=8, checkpoint_every=50)

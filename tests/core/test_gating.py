@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kfdet.core.gating import Champion, decide
 from kfdet.errors import ConfigError
+from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import METRIC_NAMES, CocoSettings
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
 
 OTHER = digest("another checkpoint")
 

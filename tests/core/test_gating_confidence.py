@@ -13,8 +13,8 @@ from kfdet.core.coco import EvaluationData, metrics_document
 from kfdet.core.gating import Champion, decide
 from kfdet.core.measurement import measure
 from kfdet.core.uncertainty import Spread
+from kfdet.schema.gate_policy import LOW_IS_GOOD, METRICS_AT, POLICY_METRICS, GatePolicy
 from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
-from kfdet.schema.run_config import LOW_IS_GOOD, METRICS_AT, POLICY_METRICS, GatePolicy
 
 LABELS = label_map("circle", "square", "triangle")
 RANK = {"fail": 0, "insufficient_evidence": 1, "pass": 2}

@@ -16,8 +16,7 @@ from kfdet.core.uncertainty import Subject, _drawn
 from kfdet.core.weighted import mean_over_classes, weighted_ap_at_iou, weighted_at_score
 from kfdet.errors import ConfigError
 from kfdet.schema.base import parse
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
-from kfdet.schema.run_config import (
+from kfdet.schema.gate_policy import (
     LOW_IS_GOOD,
     METRICS_AT,
     POLICY_METRICS,
@@ -25,6 +24,7 @@ from kfdet.schema.run_config import (
     GateRule,
     SliceName,
 )
+from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
 
 LABELS = label_map("circle", "square", "triangle")
 SLICES = [

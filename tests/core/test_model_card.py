@@ -2,7 +2,7 @@ from evaluation_cases import digest, metrics, statistics, write_export
 
 from kfdet.core.gating import decide
 from kfdet.core.model_card import model_card
-from kfdet.schema.run_config import GatePolicy, GateRule
+from kfdet.schema.gate_policy import GatePolicy, GateRule
 
 
 def card(folder, measured):

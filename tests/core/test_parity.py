@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from kfdet.core.detected import Detected
 from kfdet.core.parity import compare
-from kfdet.schema.run_config import NmsConfig, ParityConfig
+from kfdet.schema.detector_config import NmsConfig
+from kfdet.schema.run_config import ParityConfig
 
 TOLERANCE = ParityConfig(score_tolerance=1e-3, box_tolerance_px=0.05)
 NMS = NmsConfig(score_threshold=0.05, max_detections=10)

@@ -4,7 +4,7 @@ from evaluation_cases import digest, metrics, statistics, write_export
 from kfdet.core.gating import Champion, decide
 from kfdet.core.release import check_release
 from kfdet.errors import ArtifactError
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 
 POLICY = GatePolicy(rules=(GateRule(metric="ap", at_least=0.3),))
 

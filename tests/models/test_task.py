@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from detector_cases import TRAINING, data_folder, rendered
 
-from kfdet.schema.run_config import AugmentationConfig
+from kfdet.schema.training_config import AugmentationConfig
 from kfdet.storage.splits import read_split
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]

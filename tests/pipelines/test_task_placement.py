@@ -7,7 +7,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kfdet.cli.pipeline_source import compile_pipeline
-from kfdet.schema.run_config import VOLUMES_VARIABLE, ClusterConfig, ResourcesConfig
+from kfdet.schema.cluster_config import VOLUMES_VARIABLE, ClusterConfig, ResourcesConfig
 from kfdet.storage.ui import volumes_of_this_task
 
 CLUSTER = {

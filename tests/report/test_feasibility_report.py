@@ -8,8 +8,9 @@ from kfdet.core.validation.catalogue import severities
 from kfdet.report.feasibility import feasibility_page
 from kfdet.schema.dataset import ClassLabel, LabelMap
 from kfdet.schema.feasibility import Estimates
-from kfdet.schema.run_config import GatePolicy, TrainingConfig
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.training import ResolvedExperiment
+from kfdet.schema.training_config import TrainingConfig
 
 LABELS = LabelMap(classes=(ClassLabel(id=1, name="cat"), ClassLabel(id=2, name=HOSTILE)))
 TRAINING = TrainingConfig.model_validate({"steps": 500, "batch_size": 8, "checkpoint_every": 100})

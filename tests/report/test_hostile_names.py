@@ -23,8 +23,9 @@ from kfdet.report import index
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import Example, Galleries
 from kfdet.report.gate import gate_page
+from kfdet.schema.gate_policy import GatePolicy, GateRule
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import DiagnosisConfig, GatePolicy, GateRule
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.stages import validate
 from kfdet.storage.label_maps import write_label_map
 

@@ -19,7 +19,7 @@ from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.gate import Decision
-from kfdet.schema.run_config import GatePolicy
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.training import SelectedCheckpoint
 from kfdet.stages import champion, gate, publish, record
 from kfdet.storage.documents import read_document, write_document

@@ -10,14 +10,12 @@ from dataset_cases import QUIET, payload, write_dataset
 from kfdet.core.experiment import resolve
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.dataset import Manifest
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import Feasibility
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import (
-    DetectorConfig,
-    FeasibilityConfig,
-    GatePolicy,
-    TrainingConfig,
-)
+from kfdet.schema.run_config import FeasibilityConfig
+from kfdet.schema.training_config import TrainingConfig
 from kfdet.stages import check, validate
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry

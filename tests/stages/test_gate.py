@@ -13,7 +13,7 @@ from kfdet.core.evidence import gather_evidence
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.gate import Decision
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 from kfdet.stages import gate
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import write_evidence

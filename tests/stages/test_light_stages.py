@@ -19,7 +19,7 @@ from evaluation_cases import (
 )
 
 from kfdet.core.gating import decide
-from kfdet.schema.run_config import GatePolicy, GateRule
+from kfdet.schema.gate_policy import GatePolicy, GateRule
 from kfdet.storage.documents import write_document
 
 HEAVY = ("tensorflow", "tf_keras", "official", "orbit", "kfp", "matplotlib", "scipy", "pandas")
@@ -42,7 +42,8 @@ import json, sys
 from pathlib import Path
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import DiagnosisConfig, GatePolicy
+from kfdet.schema.gate_policy import GatePolicy
+from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.stages import {stage}
 here, engine = Path(sys.argv[1]), sys.argv[2]
 policy = GatePolicy.model_validate_json((here / "policy.json").read_text())

@@ -13,7 +13,7 @@ from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.export import ChampionPointer, RegistryVersion
-from kfdet.schema.run_config import GatePolicy, GateRule
+from kfdet.schema.gate_policy import GatePolicy, GateRule
 from kfdet.stages import publish
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry

@@ -7,7 +7,9 @@ from kfdet.core.experiment import resolve
 from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
-from kfdet.schema.run_config import DetectorConfig, GatePolicy, GateRule, NmsConfig, TrainingConfig
+from kfdet.schema.detector_config import DetectorConfig, NmsConfig
+from kfdet.schema.gate_policy import GatePolicy, GateRule
+from kfdet.schema.training_config import TrainingConfig
 from kfdet.stages import warmstart
 from kfdet.storage.checkpoints import checkpoint_digest
 from kfdet.storage.documents import read_document, write_document

@@ -18,7 +18,7 @@ from kfdet.core.evidence import gather_evidence
 from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError, ConfigError
 from kfdet.schema.export import ChampionPointer, RegistryVersion
-from kfdet.schema.run_config import ChampionRule, GatePolicy, GateRule
+from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 from kfdet.storage.documents import read_document
 from kfdet.storage.evidence import write_evidence
 from kfdet.storage.registry import ModelRegistry, Submission

@@ -8,8 +8,8 @@ from evaluation_cases import digest, label_map, metrics, random_data, shard_resu
 
 from kfdet.core.coco import metrics_document
 from kfdet.core.measurement import measure
+from kfdet.schema.cluster_config import VolumeConfig
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import VolumeConfig
 from kfdet.storage.documents import write_document
 from kfdet.storage.ui import volumes_of_this_task, write_confusion, write_tensorboard_metadata
 

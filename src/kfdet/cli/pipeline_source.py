@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import kfdet
 from kfdet.errors import StorageError
-from kfdet.schema.run_config import ClusterConfig, ImagesConfig, ResourcesConfig, RunConfig
+from kfdet.schema.cluster_config import ClusterConfig, ImagesConfig, ResourcesConfig
+from kfdet.schema.run_config import RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.dataset import with_absolute_paths
 from kfdet.storage.locations import absolute

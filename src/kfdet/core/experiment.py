@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from kfdet.errors import ConfigError
 from kfdet.schema.dataset import Manifest
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.training import ResolvedExperiment
+from kfdet.schema.training_config import TrainingConfig
 
 # Settings that other stages rely on, and the field of the run configuration that says each.
 OWNED_KEYS: Mapping[str, str] = {

@@ -24,8 +24,8 @@ from kfdet.core.measures import Reading, read, subject_in_words
 from kfdet.core.uncertainty import Estimate, Spread, Subject, spreads
 from kfdet.errors import ConfigError
 from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
+from kfdet.schema.gate_policy import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import Metrics
-from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 
 # A sum of decimals such as 0.8 - 0.1 must not decide by its last bit.
 _SLACK = 1e-12

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kfdet.errors import ConfigError, did_you_mean
+from kfdet.schema.gate_policy import METRICS_AT, GatePolicy, GateRule, SliceName
 from kfdet.schema.metrics import METRIC_NAMES, ApAtIou, ClassDetails, Details, Metrics, ScoreDetails
-from kfdet.schema.run_config import METRICS_AT, GatePolicy, GateRule, SliceName
 
 _SHOWN = 12
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from kfdet.core.detected import Detected
 from kfdet.errors import ParityError
+from kfdet.schema.detector_config import NmsConfig
 from kfdet.schema.export import ParityProof
-from kfdet.schema.run_config import NmsConfig, ParityConfig
+from kfdet.schema.run_config import ParityConfig
 
 _SAME_OBJECT_IOU = 0.5
 

@@ -32,8 +32,8 @@ from kfdet.core.weighted import (
     weighted_metric,
 )
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.gate_policy import PolicyMetric
 from kfdet.schema.metrics import METRIC_NAMES
-from kfdet.schema.run_config import PolicyMetric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ import numpy as np
 from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
 from kfdet.core.evidence import Evidence, bit
 from kfdet.core.ordering import descending
+from kfdet.schema.gate_policy import PolicyMetric
 from kfdet.schema.metrics import CocoSettings, MetricName
-from kfdet.schema.run_config import PolicyMetric
 
 _POINTS = np.array(RECALL_POINTS)
 _FEW_COLUMNS = 16

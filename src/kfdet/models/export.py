@@ -18,8 +18,9 @@ from kfdet.models.detector import Detector
 from kfdet.models.disk import explain_full_disk
 from kfdet.models.parity_files import read_answers, write_questions
 from kfdet.models.saved_model import SIGNATURES
+from kfdet.schema.detector_config import NmsConfig
 from kfdet.schema.export import ParityProof
-from kfdet.schema.run_config import NmsConfig, ParityConfig
+from kfdet.schema.run_config import ParityConfig
 
 _PATIENCE_S = 900
 

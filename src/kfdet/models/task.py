@@ -15,7 +15,7 @@ from official.vision.tasks.retinanet import RetinaNetTask
 from kfdet.core.training_file import TrainingFile
 from kfdet.models.pixels import normalise_and_pad
 from kfdet.schema.dataset import Compression
-from kfdet.schema.run_config import AugmentationConfig
+from kfdet.schema.training_config import AugmentationConfig
 
 _COMPRESSION_TYPES: Mapping[Compression, str] = {"none": "", "gzip": "GZIP", "zlib": "ZLIB"}
 _BLOCK_RECORDS = 16

@@ -21,8 +21,9 @@ from kfdet.report.page import (
 )
 from kfdet.report.wording import number
 from kfdet.schema.dataset import Histogram, SplitStatistics, Statistics
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.training import ResolvedExperiment
+from kfdet.schema.training_config import TrainingConfig
 
 _CURVE_POINTS = 200
 

@@ -25,8 +25,8 @@ from kfdet.report.page import (
     table,
 )
 from kfdet.report.wording import duration, number, plural
+from kfdet.schema.gate_policy import GateRule
 from kfdet.schema.metrics import Metrics
-from kfdet.schema.run_config import GateRule
 from kfdet.schema.run_record import (
     RUN_FILE,
     RunRecord,

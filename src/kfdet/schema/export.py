@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kfdet.schema.base import Document, Schema, Sha256
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.run_config import DetectorConfig
+from kfdet.schema.detector_config import DetectorConfig
 
 EXPORT_FILE = "export.json"
 SAVED_MODEL_FOLDER = "saved_model"

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from kfdet.schema.base import Document, Schema, Sha256, UnitInterval
 from kfdet.schema.dataset import Count, Finding, Histogram, Split
+from kfdet.schema.detector_config import AnchorConfig
+from kfdet.schema.gate_policy import PolicyMetric
 from kfdet.schema.metrics import ApAtIou, CocoStatistics, Metric
-from kfdet.schema.run_config import AnchorConfig, PolicyMetric
 
 FeasibilityVerdict = Literal["can_pass", "at_risk", "cannot_pass"]
 SizeRange = Literal["all", "small", "medium", "large"]

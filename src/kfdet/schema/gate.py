@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from kfdet.schema.base import Document, Schema, Sha256
+from kfdet.schema.gate_policy import LOW_IS_GOOD, GatePolicy, PolicyMetric, SliceName
 from kfdet.schema.metrics import Metric
-from kfdet.schema.run_config import LOW_IS_GOOD, GatePolicy, PolicyMetric, SliceName
 
 Outcome = Literal["holds", "fails", "unknown"]
 Verdict = Literal["pass", "fail", "insufficient_evidence"]

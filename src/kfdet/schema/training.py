@@ -8,8 +8,9 @@ from pydantic import Field
 
 from kfdet.schema.base import Document, Schema, Sha256
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.metrics import COCO, CocoSettings, CocoStatistics, MetricName
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.training_config import TrainingConfig
 
 
 class ResolvedExperiment(Document):

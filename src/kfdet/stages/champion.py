@@ -8,7 +8,7 @@ from typing import Literal
 
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest, Split
-from kfdet.schema.run_config import GatePolicy
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.training import CheckpointRef, SelectedCheckpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry

@@ -19,8 +19,9 @@ from kfdet.progress import Progress
 from kfdet.report.feasibility import feasibility_page
 from kfdet.schema.dataset import SPLITS, Manifest, Split
 from kfdet.schema.feasibility import Estimates, Feasibility, FeasibilityVerdict
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import FeasibilityConfig, GatePolicy
+from kfdet.schema.run_config import FeasibilityConfig
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document

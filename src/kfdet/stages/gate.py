@@ -11,8 +11,8 @@ from kfdet.core.gating import comparable, decide
 from kfdet.progress import Progress
 from kfdet.report.gate import gate_page
 from kfdet.schema.gate import Verdict
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.metrics import Metrics
-from kfdet.schema.run_config import GatePolicy
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import read_evidence

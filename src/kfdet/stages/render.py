@@ -9,7 +9,8 @@ from kfdet.core.experiment import resolve
 from kfdet.progress import Progress
 from kfdet.report.experiment import experiment_page
 from kfdet.schema.dataset import Manifest, Statistics
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.detector_config import DetectorConfig
+from kfdet.schema.training_config import TrainingConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 

@@ -10,8 +10,9 @@ from kfdet.core.experiment import resolve
 from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.dataset import LabelMap, Manifest
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.export import ExportManifest
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.training_config import TrainingConfig
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.documents import read_document
 from kfdet.storage.model_dir import ModelDir

@@ -10,8 +10,9 @@ import yaml
 
 from kfdet.errors import ConfigError, UsageError
 from kfdet.schema.base import Schema, parse
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import DiagnosisConfig, GatePolicy, RunConfig
+from kfdet.schema.run_config import DiagnosisConfig, RunConfig
 
 _Path = tuple[int | str, ...]
 

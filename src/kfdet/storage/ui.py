@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from kfdet.core.confusion import in_short
+from kfdet.schema.cluster_config import VOLUMES_VARIABLE, VolumeConfig
 from kfdet.schema.metrics import Metrics
-from kfdet.schema.run_config import VOLUMES_VARIABLE, VolumeConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document
 

@@ -18,7 +18,7 @@ from kfdet.core.feasibility.anchors import (
 )
 from kfdet.core.feasibility.objects import input_boxes
 from kfdet.core.feasibility.overlaps import paired_iou
-from kfdet.schema.run_config import AnchorConfig
+from kfdet.schema.detector_config import AnchorConfig
 
 LABELS = label_map("cat", "dog")
 

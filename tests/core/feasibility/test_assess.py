@@ -7,7 +7,8 @@ from feasibility_cases import DETECTOR, objects_of, scattered
 from kfdet.core.feasibility.assess import Question, assess
 from kfdet.core.validation.catalogue import severities
 from kfdet.schema.feasibility import Estimates, Feasibility
-from kfdet.schema.run_config import GatePolicy, TrainingConfig
+from kfdet.schema.gate_policy import GatePolicy
+from kfdet.schema.training_config import TrainingConfig
 
 LABELS = label_map("cat", "dog")
 GOOD = {"max_level": 5, "anchors": {"aspect_ratios": [1.0], "num_scales": 3, "size": 2.0}}

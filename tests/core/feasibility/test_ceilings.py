@@ -14,8 +14,8 @@ from kfdet.core.feasibility.ceilings import bounds, overlap_with_image
 from kfdet.core.feasibility.objects import SplitObjects
 from kfdet.core.feasibility.overlaps import paired_iou, same_class_overlaps
 from kfdet.core.feasibility.power import made_up
+from kfdet.schema.detector_config import NmsConfig
 from kfdet.schema.metrics import COCO, METRIC_NAMES, CocoSettings, CocoStatistics
-from kfdet.schema.run_config import NmsConfig
 
 LABELS = label_map("cat", "dog", "emu")
 OTHER = CocoSettings(

@@ -14,7 +14,7 @@ from kfdet.core.feasibility.oracle import (
     reasons_below_one,
 )
 from kfdet.core.feasibility.overlaps import same_class_overlaps
-from kfdet.schema.run_config import NmsConfig
+from kfdet.schema.detector_config import NmsConfig
 
 CAT = label_map("cat")
 

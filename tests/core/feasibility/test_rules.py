@@ -12,7 +12,7 @@ from kfdet.core.feasibility.power import SpreadCurve
 from kfdet.core.feasibility.rules import Rival, judge_rules
 from kfdet.core.uncertainty import Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses
-from kfdet.schema.run_config import GatePolicy
+from kfdet.schema.gate_policy import GatePolicy
 
 AP = Subject(metric="ap")
 NONE_LOST = Losses(unfindable=0, suppressed=0, over_limit=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kfdet.errors import UsageError
-from kfdet.schema.run_config import ClusterConfig
+from kfdet.schema.cluster_config import ClusterConfig
 
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 UI_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"

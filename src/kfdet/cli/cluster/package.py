@@ -13,8 +13,9 @@ import yaml
 from kfdet import __version__
 from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
 from kfdet.errors import ConfigError, DataError, UsageError
+from kfdet.schema.cluster_config import ClusterConfig
 from kfdet.schema.dataset import SPLITS
-from kfdet.schema.run_config import ClusterConfig, DatasetConfig, RunConfig
+from kfdet.schema.run_config import DatasetConfig, RunConfig
 from kfdet.storage.dataset import data_digest, dataset_digests
 from kfdet.storage.locations import is_remote
 

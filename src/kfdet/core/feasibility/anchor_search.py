@@ -12,8 +12,8 @@ from kfdet.core.coco import Float32, Float64
 from kfdet.core.experiment import anchor_shapes_px
 from kfdet.core.feasibility.anchors import MATCH_IOU, anchors_total, best_overlaps
 from kfdet.core.feasibility.objects import sides_wh
+from kfdet.schema.detector_config import AnchorConfig, DetectorConfig
 from kfdet.schema.feasibility import AnchorSuggestion
-from kfdet.schema.run_config import AnchorConfig, DetectorConfig
 
 _SAMPLE = 1500
 _FINE = 12

@@ -15,8 +15,8 @@ from kfdet.core.coco import AREAS, Bool, Float32, Float64, Int64
 from kfdet.core.experiment import anchor_shapes_px
 from kfdet.core.feasibility.objects import SplitObjects, in_areas, input_boxes, sides_wh
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import AnchorRecall, SizeRange
-from kfdet.schema.run_config import DetectorConfig
 
 MATCH_IOU = 0.5
 _ROWS_AT_A_TIME = 20_000

@@ -28,6 +28,7 @@ from kfdet.core.feasibility.resize import class_sizes, resize_fit
 from kfdet.core.feasibility.rules import Rival, judge_rules, subject_of
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.schema.dataset import Finding, LabelMap, Split
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import (
     AnchorFit,
     Ceilings,
@@ -38,8 +39,9 @@ from kfdet.schema.feasibility import (
     Losses,
     RuleFeasibility,
 )
+from kfdet.schema.gate_policy import GatePolicy
 from kfdet.schema.metrics import COCO, ApAtIou, CocoSettings
-from kfdet.schema.run_config import DetectorConfig, GatePolicy, TrainingConfig
+from kfdet.schema.training_config import TrainingConfig
 
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 

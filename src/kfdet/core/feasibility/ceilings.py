@@ -27,8 +27,8 @@ from kfdet.core.feasibility.independent import components, least_removed
 from kfdet.core.feasibility.objects import SplitObjects, in_areas
 from kfdet.core.feasibility.overlaps import Overlaps, paired_iou
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.detector_config import NmsConfig
 from kfdet.schema.metrics import COCO, CocoSettings, CocoStatistics
-from kfdet.schema.run_config import NmsConfig
 
 _SLACK = 1e-6
 _ROUNDING = 1e-12

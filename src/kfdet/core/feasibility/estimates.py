@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.feasibility import Estimates, Measurement
-from kfdet.schema.run_config import TrainingConfig
+from kfdet.schema.training_config import TrainingConfig
 
 # Stages that import TensorFlow and build the model: train, select, evaluate, export.
 _STARTS = 4

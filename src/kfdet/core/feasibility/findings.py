@@ -14,6 +14,7 @@ from kfdet.core.feasibility.resize import TINY_SIDE_PX, boxes_per_image, limit_o
 from kfdet.core.validation.catalogue import BY_CODE
 from kfdet.core.validation.findings import CAP
 from kfdet.schema.dataset import Finding, LabelMap, Split
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import (
     AnchorFit,
     Ceilings,
@@ -21,7 +22,7 @@ from kfdet.schema.feasibility import (
     ResizeFit,
     RuleFeasibility,
 )
-from kfdet.schema.run_config import DetectorConfig, TrainingConfig
+from kfdet.schema.training_config import TrainingConfig
 
 _DOUBTFUL_SHARE = 0.05
 _LOST_SHARE = 0.02

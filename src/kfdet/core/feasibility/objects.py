@@ -23,8 +23,8 @@ from kfdet.core.placed_record import PlacedRecord, ground_truth_of, images_of
 from kfdet.core.preprocessing import resize_scale
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import Split
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.metrics import COCO, CocoSettings
-from kfdet.schema.run_config import DetectorConfig
 
 _RECORDS_AT_A_TIME = 256
 

@@ -26,8 +26,8 @@ from kfdet.core.feasibility.independent import keepable
 from kfdet.core.feasibility.objects import SplitObjects, input_boxes, scales_yx
 from kfdet.core.feasibility.overlaps import Overlaps
 from kfdet.schema.dataset import LabelMap
+from kfdet.schema.detector_config import DetectorConfig, NmsConfig
 from kfdet.schema.metrics import COCO, CocoSettings
-from kfdet.schema.run_config import DetectorConfig, NmsConfig
 
 _FOUND_IOU = 0.5
 _PERFECT = 1 - 1e-9

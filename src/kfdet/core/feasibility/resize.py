@@ -9,8 +9,8 @@ import numpy as np
 from kfdet.core.coco import Bool, Float64, Int64
 from kfdet.core.feasibility.objects import SplitObjects, input_boxes, scales_yx, sides_wh
 from kfdet.schema.dataset import Histogram, LabelMap
+from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import ClassSizes, ResizeFit
-from kfdet.schema.run_config import DetectorConfig
 
 TINY_SIDE_PX = 4.0
 _SIDE_EDGES = np.concatenate([[0.0], 2.0 ** np.arange(0, 11.01, 0.25)])

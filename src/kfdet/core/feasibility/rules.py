@@ -14,8 +14,8 @@ from kfdet.core.feasibility.power import SpreadCurve
 from kfdet.core.measures import read, subject_in_words
 from kfdet.core.uncertainty import Estimate, Spread, Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
+from kfdet.schema.gate_policy import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import METRIC_NAMES, ApAtIou, Metrics
-from kfdet.schema.run_config import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 
 Outcome = Literal["reachable", "at_risk", "out_of_reach"]
 

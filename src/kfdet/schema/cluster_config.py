@@ -1,0 +1,234 @@
+"""The sections `resources`, `images` and `cluster` of a run configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kfdet.schema.base import Schema
+
+Cores = Annotated[str, Field(pattern=r"^\d+(\.\d+)?m?$")]
+
+
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?[KMGT]i?$")]
+
+
+class TaskResources(Schema):
+    """Kubernetes requests of one task; ignored on one machine."""
+
+    cpu: Cores = Field(default="1", description="CPU request and limit")
+    memory: Quantity = Field(default="2Gi", description="memory request and limit")
+    gpu_type: str = Field(default="nvidia.com/gpu", description="accelerator resource name")
+    gpus: Annotated[int, Field(ge=0)] = Field(default=0, description="accelerators")
+
+
+class TrainResources(TaskResources):
+    cpu: Cores = Field(default="4", description="CPU request and limit")
+    memory: Quantity = Field(default="16Gi", description="memory request and limit")
+
+
+class InferenceResources(TaskResources):
+    cpu: Cores = Field(default="2", description="CPU request and limit")
+    memory: Quantity = Field(default="8Gi", description="memory request and limit")
+
+
+class ResourcesConfig(Schema):
+    light: TaskResources = TaskResources()
+    train: TrainResources = TrainResources()
+    inference: InferenceResources = InferenceResources()
+
+
+ImageDigest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class ImageDigests(Schema):
+    """Digests of the images, which then count instead of the tag."""
+
+    light: ImageDigest | None = Field(default=None, description="digest of `python-light`")
+    tensorflow: ImageDigest | None = Field(
+        default=None, description="digest of `python-tensorflow`"
+    )
+    tensorflow_gpu: ImageDigest | None = Field(
+        default=None, description="digest of `python-tensorflow-gpu`"
+    )
+
+
+class ImagesConfig(Schema):
+    """The images that tasks run in; a run without --runner docker or a cluster has no use for it."""
+
+    registry: Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?(/[\w.-]+)*/?$")] | None = Field(
+        default=None,
+        description="registry and folder; `KFDET_IMAGE_REGISTRY` or the release's when absent",
+    )
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] | None = Field(
+        default=None, description="tag; `KFDET_IMAGE_TAG` or kfdet's version when absent"
+    )
+    digests: ImageDigests = ImageDigests()
+
+
+KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+
+
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+
+
+Seconds = Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+class TolerationConfig(Schema):
+    """A taint of nodes that pods may be placed on in spite of."""
+
+    key: str | None = Field(default=None, description="taint; absent means every taint")
+    operator: Literal["Exists", "Equal"] = Field(default="Exists", description="how value counts")
+    value: str | None = Field(default=None, description="of the taint, for Equal")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="of the taint; absent means every effect"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TolerationConfig:
+        if (self.operator == "Equal") != (self.value is not None):
+            raise ValueError("operator Equal takes a value, and Exists takes none")
+        if self.key is None and self.operator == "Equal":
+            raise ValueError("operator Equal needs a key")
+        return self
+
+
+class TaskPolicy(Schema):
+    """Where a task's pods may run, for how long, and how often they are tried again."""
+
+    timeout_s: Seconds = Field(default=4 * 3600, description="longest life of one pod")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=1, description="attempts after the first"
+    )
+    backoff_s: Annotated[int, Field(ge=0)] = Field(
+        default=30, description="wait before the first of them"
+    )
+    backoff_factor: Annotated[float, Field(ge=1)] = Field(
+        default=2.0, description="growth of the wait"
+    )
+    backoff_max_s: Annotated[int, Field(ge=1)] = Field(
+        default=4 * 3600, description="time after which no attempt is made any more"
+    )
+    shared_memory: Quantity | None = Field(
+        default=None, description="size of /dev/shm, taken from the memory limit"
+    )
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="labels that a node must have"
+    )
+    tolerations: tuple[TolerationConfig, ...] = Field(
+        default=(), description="taints that do not keep the pods away"
+    )
+
+
+_GPU_TAINT = TolerationConfig(key="nvidia.com/gpu", effect="NoSchedule")
+
+
+class TrainPolicy(TaskPolicy):
+    timeout_s: Seconds = Field(default=7 * 24 * 3600, description="longest life of one pod")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=3, description="attempts after the first; each goes on at the last checkpoint"
+    )
+    backoff_s: Annotated[int, Field(ge=0)] = Field(
+        default=60, description="wait before the first of them"
+    )
+    backoff_max_s: Annotated[int, Field(ge=1)] = Field(
+        default=7 * 24 * 3600, description="time after which no attempt is made any more"
+    )
+    shared_memory: Quantity | None = Field(
+        default="2Gi", description="size of /dev/shm, taken from the memory limit"
+    )
+    tolerations: tuple[TolerationConfig, ...] = Field(
+        default=(_GPU_TAINT,), description="taints that do not keep the pods away"
+    )
+
+
+class InferencePolicy(TaskPolicy):
+    timeout_s: Seconds = Field(default=6 * 3600, description="longest life of one pod")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=2, description="attempts after the first"
+    )
+    backoff_max_s: Annotated[int, Field(ge=1)] = Field(
+        default=6 * 3600, description="time after which no attempt is made any more"
+    )
+    shared_memory: Quantity | None = Field(
+        default="1Gi", description="size of /dev/shm, taken from the memory limit"
+    )
+    tolerations: tuple[TolerationConfig, ...] = Field(
+        default=(_GPU_TAINT,), description="taints that do not keep the pods away"
+    )
+
+
+# Tells a task on a cluster which volumes it sees, as a JSON list of VolumeConfig.
+VOLUMES_VARIABLE = "KFDET_VOLUMES"
+
+
+class VolumeConfig(Schema):
+    """A persistent volume claim that every task mounts."""
+
+    claim: KubernetesName = Field(description="name of the claim")
+    path: AbsolutePath = Field(description="folder where it is mounted")
+    sub_path: str = Field(default="", description="folder of the volume that is mounted")
+
+
+class SecretConfig(Schema):
+    """A Kubernetes secret whose keys every task sees as environment variables."""
+
+    name: KubernetesName = Field(description="name of the secret")
+    env: dict[str, EnvironmentName] = Field(
+        min_length=1, description="key of the secret to environment variable"
+    )
+    optional: bool = Field(default=False, description="start the pods without it too")
+
+
+class ClusterConfig(Schema):
+    """What only a run on a cluster needs; one machine has no use for it."""
+
+    host: str | None = Field(
+        default=None, description="address of Kubeflow Pipelines; --host and environment come first"
+    )
+    namespace: KubernetesName | None = Field(
+        default=None, description="user's namespace, on an installation for many users"
+    )
+    experiment: str = Field(default="kfdet", min_length=1, description="experiment of the runs")
+    service_account: KubernetesName | None = Field(
+        default=None, description="account of the pods; the installation's when absent"
+    )
+    pipeline_root: str | None = Field(
+        default=None, description="where artifacts go; the installation's place when absent"
+    )
+    root: AbsolutePath = Field(
+        default="/mnt/kfdet", description="folder that relative paths start from in the pods"
+    )
+    model_root: str = Field(
+        default="models", description="folder of checkpoints and exports, on a volume or gs://"
+    )
+    start_from: Literal["configuration", "champion"] = Field(
+        default="configuration",
+        description="what training begins with: as `training.init_checkpoint` says, or with the "
+        "champion's checkpoint while there is a champion",
+    )
+    volumes: tuple[VolumeConfig, ...] = Field(default=(), description="mounted by every task")
+    secrets: tuple[SecretConfig, ...] = Field(default=(), description="seen by every task")
+    image_pull_secrets: tuple[KubernetesName, ...] = Field(
+        default=(), description="secrets of the image registry"
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="labels of the pods")
+    annotations: dict[str, str] = Field(default_factory=dict, description="annotations of them")
+    ttl_s: Seconds = Field(
+        default=7 * 24 * 3600, description="how long a finished run's pods are kept"
+    )
+    light: TaskPolicy = TaskPolicy()
+    train: TrainPolicy = TrainPolicy()
+    inference: InferencePolicy = InferencePolicy()
+
+    @model_validator(mode="after")
+    def _mounts_differ(self) -> ClusterConfig:
+        paths = [volume.path.rstrip("/") for volume in self.volumes]
+        if len(set(paths)) < len(paths):
+            raise ValueError("two volumes have the same path")
+        return self
