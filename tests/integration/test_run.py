@@ -163,8 +163,8 @@ def test_changed_evaluation_runs_again_what_depends_on_it(folder):
 def test_runs_are_compared_side_by_side(folder):
     import shutil
 
-    shutil.copytree(folder / "out", folder / "other", ignore=shutil.ignore_patterns("models"))
-    done = kfdet("compare", "out", "other", "--html", "compare.html", folder=folder)
+    shutil.copytree(folder / "out", folder / "twin", ignore=shutil.ignore_patterns("models"))
+    done = kfdet("compare", "out", "twin", "--html", "compare.html", folder=folder)
     assert "ap50" in done.stdout
     assert (folder / "compare.html").read_text().startswith("<!doctype html>")
 

@@ -3,7 +3,7 @@
 import pytest
 from gcs_fake.connection import connect
 from gcs_fake.server import LOST_ANSWERS, REFUSALS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_model_dir import DIGEST, point, summary, write
 
@@ -141,6 +141,7 @@ def test_an_unreadable_checkpoint_is_moved_aside(folder, elsewhere, gcs):
 
 @settings(max_examples=10)
 @given(st.lists(st.sampled_from([None, *REFUSALS, *LOST_ANSWERS]), max_size=12))
+@example([None, *["503"] * 11])
 def test_a_stumbling_storage_changes_no_checkpoint(faults):
     from gcs_fake.server import FakeGcs, serving
 

@@ -86,8 +86,7 @@ class ResumableUpload:
         return written
 
     def _begin(self) -> str:
-        self._sessions += 1
-        if self._sessions > _MOST_SESSIONS:
+        if self._sessions == _MOST_SESSIONS:
             raise StorageError(
                 f"the upload was given up by the storage {_MOST_SESSIONS} times",
                 where=str(self._address),
@@ -105,6 +104,7 @@ class ResumableUpload:
             timeout=_TIMEOUT_S,
         )
         self._check(answer)
+        self._sessions += 1
         return str(answer.headers["Location"])
 
     def _put(self, content: bytes, place: str) -> requests.Response:
