@@ -5,9 +5,13 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from kfdet.core.shapes import shapes_image
+from kfdet.core.validation import near_copies as searching
 from kfdet.core.validation.near_copies import (
     HASH_BYTES,
     MOST_BITS,
@@ -60,25 +64,103 @@ def test_unrelated_images_are_not_alike():
     assert list(near_copies(hashes, others)) == []
 
 
-def test_the_search_finds_what_comparing_every_pair_finds():
-    rng = np.random.default_rng(3)
-    first = rng.integers(0, 256, (70, HASH_BYTES), dtype=np.uint8)
-    second = first[rng.integers(0, 70, 150)].copy()
-    for row in second:
-        flips = rng.choice(256, size=int(rng.integers(0, 60)), replace=False)
-        bits = np.unpackbits(row)
-        bits[flips] ^= 1
-        row[:] = np.packbits(bits)
-    found = {(c.position, c.bits) for c in near_copies(first.tobytes(), second.tobytes())}
+def with_flips(row: NDArray[np.uint8], flips: NDArray[np.intp]) -> NDArray[np.uint8]:
+    bits = np.unpackbits(row)
+    bits[flips] ^= 1
+    return np.packbits(bits)
+
+
+def copies_of(
+    first: NDArray[np.uint8], count: int, rng: np.random.Generator, *, spread: bool
+) -> NDArray[np.uint8]:
+    """Returns hashes with up to 60 bits changed; spread evenly, no part of the hash stays whole."""
+    rows = []
+    for _ in range(count):
+        flips = int(rng.choice([30, 31, 32, 33, 34])) if spread else int(rng.integers(0, 60))
+        where = (
+            (1 + rng.integers(0, 253) + np.arange(flips) * 253 // flips) % 256
+            if spread
+            else rng.choice(256, size=flips, replace=False)
+        )
+        rows.append(with_flips(first[rng.integers(0, len(first))], where))
+    return np.array(rows)
+
+
+def by_comparing_every_pair(
+    first: NDArray[np.uint8], second: NDArray[np.uint8]
+) -> set[tuple[int, int, int]]:
     expected = set()
     for position, row in enumerate(second):
         pairs = np.unpackbits(first ^ row, axis=1)
-        near = pairs[:, :64].sum(axis=1) <= 14
-        bits = pairs.sum(axis=1)[near]
-        if len(bits) and bits.min() <= MOST_BITS:
-            expected.add((position, int(bits.min())))
-    assert found == expected
-    assert 20 < len(found) < 150
+        bits = pairs.sum(axis=1)
+        bits[(pairs[:, :64].sum(axis=1) > 14) | ~first.any(axis=1) | (not row.any())] = 999
+        if bits.min() <= MOST_BITS:
+            expected.add((position, int(bits.argmin()), int(bits.min())))
+    return expected
+
+
+def found_in(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> set[tuple[int, int, int]]:
+    return {
+        (copy.position, copy.original, copy.bits)
+        for copy in near_copies(first.tobytes(), second.tobytes())
+    }
+
+
+@pytest.mark.parametrize("directly", [0, 1 << 27], ids=["by parts", "directly"])
+def test_the_search_finds_what_comparing_every_pair_finds(
+    directly: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(searching, "_PAIRS_COMPARED_DIRECTLY", directly)
+
+    @settings(max_examples=12, deadline=None)
+    @given(seed=st.integers(0, 2**32), spread=st.booleans(), originals=st.integers(1, 300))
+    def check(seed: int, spread: bool, originals: int) -> None:
+        rng = np.random.default_rng(seed)
+        first = rng.integers(0, 256, (originals, HASH_BYTES), dtype=np.uint8)
+        # Originals alike among themselves: of equals, the first is told.
+        first[originals // 2 :] = copies_of(
+            first[: originals // 2 + 1], originals - originals // 2, rng, spread=False
+        )
+        second = copies_of(first, 150, rng, spread=spread)
+        first[rng.integers(0, originals)] = second[3] = 0
+        expected = by_comparing_every_pair(first, second)
+        assert found_in(first, second) == expected
+        assert spread or originals < 9 or 20 < len(expected) < 150
+
+    check()
+
+
+def test_a_crowd_with_the_same_parts_hides_no_copy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(searching, "_PAIRS_COMPARED_DIRECTLY", 0)
+    rng = np.random.default_rng(5)
+    first = rng.integers(0, 256, (1500, HASH_BYTES), dtype=np.uint8)
+    # 600 frames of one scene, and 600 images of which only a part is the same.
+    first[100:700] = [with_flips(first[0], rng.choice(256, 8, replace=False)) for _ in range(600)]
+    first[700:1300, 28:] = first[1, 28:]
+    frames = copies_of(first[:1], 60, rng, spread=False)
+    parts = copies_of(first[700:1300], 60, rng, spread=False)
+    strangers = rng.integers(0, 256, (60, HASH_BYTES), dtype=np.uint8)
+    strangers[:, 28:] = first[1, 28:]
+    second = np.concatenate([frames, parts, strangers])
+
+    counted: list[int] = []
+    members = searching._Index.members
+
+    def counting(index, rows, buckets):
+        for pair in members(index, rows, buckets):
+            counted.append(len(pair[0]))
+            yield pair
+
+    monkeypatch.setattr(searching._Index, "members", counting)
+    found = found_in(first, second)
+    positions = {position for position, _, _ in by_comparing_every_pair(first, second)}
+    assert {position for position, _, _ in found} == positions
+    assert any(position < 60 for position in positions)
+    assert any(60 <= position < 120 for position in positions)
+    for position, original, bits in found:
+        differing = np.unpackbits(first[original] ^ second[position])
+        assert (differing.sum(), differing[:64].sum() <= 14) == (bits, True)
+    assert sum(counted) <= len(second) * 256
 
 
 @pytest.mark.parametrize(("first", "second"), itertools.product([b"", NO_HASH], [b"", NO_HASH]))
