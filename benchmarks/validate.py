@@ -22,8 +22,9 @@ the memory over time of both: it must not grow with their number.
 
 Wall and CPU seconds are of the process tree. Memory is the largest sum of the tree's proportional set
 sizes (PSS: shared pages are divided among those who share them), sampled ten times a second; pages of
-files that are mapped count as well. The best of `--repeat` runs by CPU time is taken. The last line
-printed is one JSON object.
+files that are mapped count as well. The best of `--repeat` runs by CPU time is taken. Python keeps
+the bytecode of every contender from its first run on, as an installed package has it, also where the
+environment says not to. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -256,12 +257,19 @@ def pss_mb(pid: int) -> float:
     return 0.0
 
 
-def measured(command: Sequence[str]) -> dict[str, Any]:
-    """Runs a command; returns seconds and memory of its process tree, and its last line."""
+def measured(command: Sequence[str], *, bytecode: Path) -> dict[str, Any]:
+    """Runs a command; returns seconds and memory of its process tree, and its last line.
+
+    Args:
+        command: What is run.
+        bytecode: Folder that Python keeps compiled modules in.
+    """
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         memory = Memory(process.pid)
         memory.start()
@@ -303,7 +311,7 @@ def compare(folder: Path, *, copies: int, repeat: int, tfdv: str | None) -> dict
     best: dict[str, dict[str, Any]] = {}
     for _ in range(repeat):
         for name in names:
-            run = measured(contender(name, folder, tfdv))
+            run = measured(contender(name, folder, tfdv), bytecode=folder / "bytecode")
             if name.startswith("decode") or name == "tensorflow":
                 inside = json.loads(run["answer"].splitlines()[-1])
                 run |= inside if name.startswith("decode") else {"inside": inside}
@@ -339,7 +347,7 @@ def grow(folder: Path, records: int) -> dict[str, Any]:
         own = folder / str(count)
         own.mkdir()
         write_small(own, count)
-        run = measured(contender("validate", own, None))
+        run = measured(contender("validate", own, None), bytecode=folder / "bytecode")
         print(f"{count:>9,} records  {run['wall_s']:>7.2f} s wall  {run['cpu_s']:>7.2f} s CPU  {run['peak_mb']:>6.0f} MB")  # fmt: skip
         curve = run["curve"][:: max(1, len(run["curve"]) // 12)]
         print("          MB over time: " + "  ".join(f"{at:.0f} s {mb:.0f}" for at, mb in curve))

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_cases import CLASSES, QUIET, config_of, payload, sound_splits, write_dataset
+from dataset_cases import (
+    CLASSES,
+    QUIET,
+    config_of,
+    payload,
+    sound_splits,
+    with_image,
+    write_dataset,
+)
+from PIL import Image
 
 from kfdet.errors import DataError
 from kfdet.stages import validate
@@ -124,6 +135,25 @@ def test_every_kind_of_finding_has_its_picture_and_the_worst_image_comes_first(t
     for code in ("box-no-area", "image-format-mismatch", "image-undecodable"):
         assert f"{code}: " in shown
     assert "(train, 82, record 2): can't be shown" in shown
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_image_is_shown_small(tmp_path: Path, kind: str):
+    splits = sound_splits(2)
+    image = Image.new("RGB", (1301, 650), (0, 0, 255))
+    image.paste((255, 0, 0), (0, 0, 650, 650))
+    splits["train"] = [with_image(image, kind)]
+    page = report(tmp_path, splits)
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1])))
+        for source in page.loads
+        if source.startswith("data:image/jpeg")
+    ]
+    large = [picture for picture in pictures if picture.width == 320]
+    assert {picture.size for picture in large} == {(320, 160)}
+    red, blue = (np.asarray(large[0].convert("RGB"))[80, x].argmax() for x in (40, 280))
+    assert (red, blue) == (0, 2)
+    assert 'viewBox="0 0 320 160"' in (tmp_path / "report").read_text()
 
 
 def test_images_that_are_alike_are_shown_side_by_side(tmp_path: Path):

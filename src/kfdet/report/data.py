@@ -29,7 +29,7 @@ from kfdet.report.page import (
     paragraph,
     table,
 )
-from kfdet.report.pictures import PictureBox, gallery, picture
+from kfdet.report.pictures import PICTURE_WIDTH_PX, PictureBox, gallery, picture
 from kfdet.report.wording import percent, plural, size
 from kfdet.schema.dataset import (
     ClassStatistics,
@@ -251,8 +251,12 @@ def _caption(sample: Sample) -> str:
 
 
 def _decoded(encoded: bytes) -> Image.Image | None:
+    """Returns the image, a JPEG as the smallest that its decoder makes at no less than it is shown."""
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
+            width, height = opened.size
+            shown = PICTURE_WIDTH_PX / width
+            opened.draft(opened.mode, (PICTURE_WIDTH_PX, max(1, round(height * shown))))
             opened.load()
             return opened.copy()
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):

@@ -18,6 +18,7 @@ __all__ = ["BoxKind", "PictureBox", "draw_boxes", "gallery", "picture", "picture
 
 BoxKind = Literal["ground_truth", "hit", "false_alarm", "miss", "detection"]
 
+PICTURE_WIDTH_PX = 320
 _JPEG_QUALITY = 80
 _LABEL_PX = 12
 _CHIP_PX = 15.0
@@ -83,7 +84,7 @@ def picture(
     boxes: Sequence[PictureBox],
     *,
     caption: str | Html = "",
-    width_px: int = 320,
+    width_px: int = PICTURE_WIDTH_PX,
 ) -> Html:
     """Returns an image with boxes over it as one figure.
 
