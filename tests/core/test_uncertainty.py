@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from evaluation_cases import label_map, of_images, random_data
@@ -148,11 +150,11 @@ def test_equal_seeds_give_equal_errors():
     assert errors_of(data) == errors_of(data)
 
 
-def test_a_perfect_model_has_no_error():
+def perfect_model() -> EvaluationData:
     data = random_data(3, images=20, crowd=0.0)
     truth = data.ground_truth
     apart = np.arange(len(truth))[:, None] * 1000.0 + np.array([0, 0, 40.0, 50.0])
-    perfect = EvaluationData(
+    return EvaluationData(
         images=data.images,
         ground_truth=GroundTruth(
             image_id=truth.image_id,
@@ -168,7 +170,32 @@ def test_a_perfect_model_has_no_error():
             boxes_xyxy_px=apart.astype(np.float32),
         ),
     )
-    assert errors_of(perfect).overall == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_perfect_model_has_no_error():
+    assert errors_of(perfect_model()).overall == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_last_step_of_recall_is_an_error_that_halves_do_not_show():
+    options = {"class_ids": [1, 2, 3], "resamples": 50, "seed": 0}
+    every = perfect_model()
+    found = every.detections
+    # Each class misses its first object: curves end one hit earlier, as precise as before.
+    kept = np.ones(len(found), np.bool_)
+    kept[[np.flatnonzero(found.class_id == k)[0] for k in (1, 2, 3)]] = False
+    rest = Detections(
+        image_id=found.image_id[kept], class_id=found.class_id[kept],
+        score=found.score[kept], boxes_xyxy_px=found.boxes_xyxy_px[kept],
+    )  # fmt: skip
+    all_found = evidence_of(every)
+    less = evidence_of(dataclasses.replace(every, detections=rest))
+    step = 0.01 / np.sqrt(12)
+    for metric, curves in (("ap50", 3), ("ap", 30), ("ar_100", None)):
+        subject = Subject(metric=metric)
+        alone = spreads([subject], all_found, **options)[subject].standard_error
+        assert alone == pytest.approx(step / np.sqrt(curves) if curves else 0.0, abs=1e-12)
+        apart = spreads([subject], all_found, less, **options)[subject].standard_error
+        assert apart >= (np.sqrt(2) * step / np.sqrt(curves) if curves else 0.0)
 
 
 def test_what_is_undefined_has_no_error():

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kfdet.core.coco import Bool, Float64
+from kfdet.core.coco import RECALL_POINTS, Bool, Float64
 from kfdet.core.evidence import Evidence
 from kfdet.core.weighted import (
+    curve_ends,
     mean_over_classes,
     weighted_ap_at_iou,
     weighted_at_score,
@@ -34,6 +35,8 @@ from kfdet.core.weighted import (
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.gate_policy import PolicyMetric
 from kfdet.schema.metrics import METRIC_NAMES
+
+_RECALL_STEP = 1 / (len(RECALL_POINTS) - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,15 +208,41 @@ def spreads(
     # The first column is the set itself.
     weights = np.concatenate([np.ones((evidence.images, 1)), halves], axis=1)
     mine = _drawn(subjects, evidence, weights, class_ids=class_ids)
-    if rival is None:
-        return {subject: _spread(values) for subject, values in mine.items()}
-    theirs = _drawn(subjects, rival, weights, class_ids=class_ids)
+    theirs = _drawn(subjects, rival, weights, class_ids=class_ids) if rival else {}
     answer: dict[Subject, Spread | None] = {}
     for subject in subjects:
-        apart = mean_over_classes(mine[subject]) - mean_over_classes(theirs[subject])
-        error = _distance(apart[1:], apart[0])
-        answer[subject] = None if error is None else Spread(standard_error=error, excess=0.0)
+        if rival is None:
+            spread = _spread(mine[subject])
+        else:
+            apart = mean_over_classes(mine[subject]) - mean_over_classes(theirs[subject])
+            error = _distance(apart[1:], apart[0])
+            spread = None if error is None else Spread(standard_error=error, excess=0.0)
+        step = _last_step(subject, evidence, rival, class_ids=class_ids)
+        answer[subject] = spread and replace(
+            spread, standard_error=math.hypot(spread.standard_error, step)
+        )
     return answer
+
+
+def _last_step(
+    subject: Subject, evidence: Evidence, rival: Evidence | None, *, class_ids: Sequence[int]
+) -> float:
+    """Returns the standard deviation that the last steps of recall add to an AP or a difference.
+
+    Uniform within a step; those of classes, overlaps and models have nothing to do with one another,
+    but for curves that end at the same recall.
+    """
+    every = np.ones(evidence.images, np.bool_)
+    inside = every if subject.part is None else _inside(evidence, subject.part)
+    ids = class_ids if subject.class_id is None else [subject.class_id]
+    options = {"metric": subject.metric, "at": subject.at, "class_ids": ids}
+    hits, precision = curve_ends(evidence, inside, **options)  # type: ignore[arg-type]
+    worth = precision**2
+    if rival is not None:
+        other_hits, other = curve_ends(rival, inside, **options)  # type: ignore[arg-type]
+        together = hits == other_hits
+        worth = np.where(together, (precision - other) ** 2, worth + other**2)
+    return float(_RECALL_STEP * np.sqrt(worth.sum() / 12) / max(worth.size, 1))
 
 
 def measured_values(

@@ -8,6 +8,7 @@ itself, to the bit, whatever others are asked for beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -83,6 +84,48 @@ def _each_class(
             values = _mean_area(evidence, mine, weights, total, area=area, ious=ious)
         answer[k] = np.where(total > 0, values, np.nan)
     return answer
+
+
+def curve_ends(
+    evidence: Evidence,
+    inside: Bool,
+    *,
+    metric: PolicyMetric,
+    at: float | None,
+    class_ids: Sequence[int],
+) -> tuple[Int64, Float64]:
+    """Returns where the curves end whose areas an AP is the mean of: N classes times IoUs.
+
+    Args:
+        evidence: The matched detections.
+        inside: bool[I], the images that count.
+        metric: Any; what is no AP has no curves.
+        at: The IoU that `ap_at_iou` is read at.
+        class_ids: The classes; those without objects are left out.
+
+    Returns:
+        int64[N], hits in all, and float64[N], the precision at the last of them.
+    """
+    ious: tuple[int, ...] = ()
+    area = 0
+    if metric == "ap_at_iou" and at is not None:
+        t = iou_index(evidence.settings, at)
+        ious = () if t is None else (t,)
+    elif metric.startswith("ap"):
+        definition = _definition(cast("MetricName", metric), evidence.settings)
+        area, ious, _ = definition or (0, (), 0)
+    present = bit(evidence.object_areas, area) & inside[evidence.object_image]
+    order = np.argsort(-evidence.score, kind="stable")
+    order = order[inside[evidence.image[order]]]
+    ends = []
+    for class_id in sorted(set(class_ids) & set(evidence.object_class[present].tolist())):
+        mine = order[evidence.class_id[order] == class_id]
+        for t in ious:
+            hit = np.flatnonzero(bit(evidence.hits[mine, area], t))
+            kept = ~bit(evidence.left_out[mine[: hit[-1] + 1 if hit.size else 0], area], t)
+            ends.append((hit.size, hit.size / max(int(kept.sum()), 1)))
+    hits, precision = zip(*ends, strict=True) if ends else ((), ())
+    return np.array(hits, np.int64), np.array(precision, np.float64)
 
 
 def _definition(
