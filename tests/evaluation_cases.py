@@ -96,6 +96,50 @@ def random_data(
     )
 
 
+OFF = {"none": (0, 0, 0, 0), "loose": (0, 0, 38, 0), "far": (500, 500, 500, 500)}
+
+
+def scene(
+    rows: list[tuple[int, int, float, str]],
+    *,
+    images: int = 40,
+    side: float = 100.0,
+) -> EvaluationData:
+    """One object in each image; rows are (image, class answered, score, offset of the box)."""
+    ids = np.arange(images)
+    class_id = ids % 2 + 1
+    sides = np.full(images, side)
+    boxes = np.stack([np.zeros(images), np.zeros(images), sides, sides], axis=1)
+    seen = [(i, c, s, boxes[i] + np.array(OFF[o])) for i, c, s, o in rows]
+    return EvaluationData(
+        images=Images(
+            image_id=ids,
+            source_id=tuple(map(str, ids)),
+            file=("f",) * images,
+            record=ids,
+            width_px=np.full(images, 1000),
+            height_px=np.full(images, 1000),
+        ),
+        ground_truth=GroundTruth(
+            image_id=ids,
+            class_id=class_id,
+            is_crowd=np.zeros(images, np.bool_),
+            area=sides**2,
+            boxes_xyxy_px=boxes,
+        ),
+        detections=Detections(
+            image_id=np.array([row[0] for row in seen], np.int64),
+            class_id=np.array([row[1] for row in seen], np.int64),
+            score=np.array([row[2] for row in seen], np.float32),
+            boxes_xyxy_px=np.array([row[3] for row in seen], np.float32).reshape(-1, 4),
+        ),
+    )
+
+
+def own(image: int) -> int:
+    return image % 2 + 1
+
+
 def of_images(data: EvaluationData, image_ids: Sequence[int] | np.ndarray) -> EvaluationData:
     """Returns the rows of some images, in their order in the data."""
     i, t, s = data.images, data.ground_truth, data.detections
