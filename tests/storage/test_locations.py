@@ -3,7 +3,7 @@
 import glob
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kfdet.errors import ConfigError
@@ -50,6 +50,9 @@ def test_locations_are_joined():
         ("a/train-1", "a/train-[12]", True),
         ("a/train-1", "a/train-1", True),
         ("a/train-1/x", "a/train-1", False),
+        ("a/b/train-1", "a/**", True),
+        ("a/.b/train-1", "a/**", False),
+        ("a", "a/**", False),
     ],
 )
 def test_patterns_mean_what_glob_means(name, pattern, found, tmp_path):
@@ -61,6 +64,7 @@ def test_patterns_mean_what_glob_means(name, pattern, found, tmp_path):
 
 
 @given(st.text("ab*?[]/", max_size=8), st.text("ab/", max_size=8))
+@example("/**", "")
 def test_what_matches_begins_with_the_literal_prefix(pattern, name):
     if matches(name, pattern):
         assert name.startswith(literal_prefix(pattern))

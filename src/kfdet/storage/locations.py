@@ -107,6 +107,8 @@ def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
     if not patterns:
         return not names
     if patterns[0] == "**":
+        if len(patterns) == 1:
+            return bool(names) and not any(name.startswith(".") for name in names)
         deeper = bool(names) and not names[0].startswith(".") and _matches(names[1:], patterns)
         return _matches(names, patterns[1:]) or deeper
     if not names or (names[0].startswith(".") and not patterns[0].startswith(".")):
