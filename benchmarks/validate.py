@@ -18,7 +18,7 @@ own and one after another:
 done for a small grey image alone. `decode_grey` is the loop with exactly that work, for comparison.
 
 The second form validates small records (64 x 48 pixels), a tenth of them and then all, and prints
-the memory over time of both: it must not grow with their number.
+the memory over time of both: what grows with their number is a few hashes of each image.
 
 Wall and CPU seconds are of the process tree. Memory is the largest sum of the tree's proportional set
 sizes (PSS: shared pages are divided among those who share them), sampled ten times a second; pages of

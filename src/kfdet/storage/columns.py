@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kfdet.errors import ArtifactError
+
+
+def read_parquet(path: Path, *, written_by: str, remedy: str) -> Any:
+    """Returns a file's columns as a pyarrow Table.
+
+    Args:
+        path: The file.
+        written_by: The stage that wrote it.
+        remedy: What to do about a file that can't be read.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    try:
+        # Not read_table: that loads pyarrow's data set machinery for this one file.
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, pa.ArrowException) as failure:
+        raise ArtifactError(
+            f"can't read: {failure}",
+            where=str(path),
+            expected=f"the Parquet file that {written_by} wrote",
+            remedy=remedy,
+        ) from failure
 
 
 def to_numpy(column: Any) -> Any:

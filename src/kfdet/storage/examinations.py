@@ -20,7 +20,7 @@ from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import Split
 from kfdet.schema.examination import GROUP_FILE, IMAGES_FILE, ExaminedGroup
 from kfdet.storage.atomic import new_folder
-from kfdet.storage.columns import to_numpy
+from kfdet.storage.columns import read_parquet, to_numpy
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.scanning import SplitFiles, all_shards, unmatched_patterns
 
@@ -84,16 +84,7 @@ def read_group(folder: Path) -> tuple[ExaminedGroup, tuple[Partial, ...]]:
     """
     document = read_document(ExaminedGroup, folder / GROUP_FILE)
     path = folder / IMAGES_FILE
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException) as failure:
-        raise ArtifactError(
-            f"can't read: {failure}",
-            where=str(path),
-            expected="the Parquet file that examine wrote",
-            remedy="Run examine for this group again.",
-        ) from failure
+    table = read_parquet(path, written_by="examine", remedy="Run examine for this group again.")
     rows = sum(shard.images for shard in document.shards)
     if not table.schema.equals(_IMAGES) or table.num_rows != rows:
         raise ArtifactError(

@@ -23,7 +23,7 @@ from kfdet.schema.evaluation import (
     ShardResult,
 )
 from kfdet.storage.atomic import new_folder
-from kfdet.storage.columns import to_numpy
+from kfdet.storage.columns import read_parquet, to_numpy
 from kfdet.storage.documents import read_document, write_document
 
 _IMAGES = pa.schema(
@@ -227,17 +227,7 @@ def read_shard(folder: Path | str) -> tuple[ShardResult, EvaluationData]:
 
 
 def _read_table(path: Path, schema: Any, *, rows: int) -> Any:
-    try:
-        # Not read_table: that loads pyarrow's data set machinery for this one file.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException) as failure:
-        raise ArtifactError(
-            f"can't read: {failure}",
-            where=str(path),
-            expected="the Parquet file that evaluate wrote",
-            remedy="Run evaluate for this shard again.",
-        ) from failure
+    table = read_parquet(path, written_by="evaluate", remedy="Run evaluate for this shard again.")
     if not table.schema.equals(schema):
         raise ArtifactError(
             f"has the columns {_described(table.schema)}",
