@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from detector_cases import DETECTOR
 
 from kfdet.core import coco
 from kfdet.errors import ArtifactError, DataError
@@ -56,7 +57,7 @@ def test_boxes_lie_inside_their_image_and_scores_descend(detector, tiny):
     for image_id in np.unique(seen.image_id):
         scores = seen.score[seen.image_id == image_id]
         assert (np.diff(scores) <= 0).all()
-        assert scores.min() >= 0.02
+        assert scores.min() >= DETECTOR.nms.score_threshold
 
 
 def test_an_image_of_another_size_is_answered_in_its_own_pixels(detector, tiny):
