@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from kfdet.core.tfrecord import encode_record
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import severities
 from kfdet.core.validation.partial import Partial, statistics_of, whole_log
+from kfdet.schema.dataset import Findings
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.manifests import split_digest
 from kfdet.storage.scanning import scan_splits, split_files
@@ -45,6 +48,40 @@ def test_nothing_depends_on_the_number_of_workers(tmp_path: Path):
     assert found[0].counts == {"record-not-example": 1, "box-no-area": 1}
     names = {1: "cat", 2: "dog"}
     assert statistics_of(one, names=names) == statistics_of(many, names=names)
+
+
+_IN_PROCESSES = """
+import sys
+from pathlib import Path
+from dataset_cases import config_of
+from kfdet.core.validation.catalogue import severities
+from kfdet.core.validation.partial import whole_log
+from kfdet.storage import scanning, workers
+from test_scanning import NAMES, scan
+scanning._LITTLE_BYTES = 0
+assert workers._can_fork()
+found = scan(config_of(Path(sys.argv[1])), workers=3)
+log = whole_log(found, names=NAMES, label_map="m", readers={})
+print(log.findings(severities({})).model_dump_json())
+"""
+
+
+def test_processes_find_what_threads_find(tmp_path: Path):
+    splits = sound_splits(9)
+    splits["train"][4] = NOBOX
+    splits["val"][2] = b"\xff"
+    config = write_dataset(tmp_path, splits, shards=3)
+    log = whole_log(scan(config), names=NAMES, label_map="m", readers={})
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_PROCESSES, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Findings.model_validate_json(done.stdout) == log.findings(severities({}))
 
 
 def test_a_finding_has_its_split_file_record_byte_and_source_id(tmp_path: Path):

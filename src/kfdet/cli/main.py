@@ -500,6 +500,8 @@ def _with_verb(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with the right exit code."""
+    # No matrix here is large enough for numpy's threads, and starting them takes a tenth of a second.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = build_parser().parse_args(_with_verb(sys.argv[1:] if argv is None else argv))
     module, _, function = arguments.handler.partition(":")
     try:

@@ -100,18 +100,20 @@ def parse_example(payload: bytes) -> dict[str, Feature]:
         ExampleError: The bytes are no tf.train.Example.
     """
     try:
-        example = _example_class().FromString(payload)
+        features = _example_class().FromString(payload).features.feature
     except message.DecodeError as failure:
         raise ExampleError("the record is no tf.train.Example") from failure
     parsed: dict[str, Feature] = {}
-    for name, feature in example.features.feature.items():
+    for name in features:
+        feature = features[name]
         kind = feature.WhichOneof("kind")
+        # A slice is a list, which numpy reads far faster than protobuf's own sequence.
         if kind == "bytes_list":
-            parsed[name] = list(feature.bytes_list.value)
+            parsed[name] = feature.bytes_list.value[:]
         elif kind == "int64_list":
-            parsed[name] = np.array(feature.int64_list.value, dtype=np.int64)
+            parsed[name] = np.array(feature.int64_list.value[:], dtype=np.int64)
         elif kind == "float_list":
-            parsed[name] = np.array(feature.float_list.value, dtype=np.float32)
+            parsed[name] = np.array(feature.float_list.value[:], dtype=np.float32)
     return parsed
 
 

@@ -93,7 +93,9 @@ def encode_record(payload: bytes) -> bytes:
     )
 
 
-def read_frames(source: ByteSource, *, begin: int = 0) -> Iterator[Frame | FrameFault]:
+def read_frames(
+    source: ByteSource, *, begin: int = 0, end: int | None = None, first: int = 0
+) -> Iterator[Frame | FrameFault]:
     """Yields every whole frame, and a fault for every stretch of bytes that holds none.
 
     After a fault it goes on at the next frame whose two checksums are both right, so that one
@@ -104,15 +106,18 @@ def read_frames(source: ByteSource, *, begin: int = 0) -> Iterator[Frame | Frame
 
     Args:
         source: The whole file.
-        begin: Byte at which a frame begins; it is counted as the first.
+        begin: Byte at which a frame begins.
+        end: Byte from which on no frame is read, though one may reach beyond; the source's end when
+            absent.
+        first: Index that the first frame gets.
 
     Yields:
         Frames and faults in the order of their bytes.
     """
     size = len(source)
-    offset, index = begin, 0
+    offset, index = begin, first
     effort = _Effort(faults=_MOST_FAULTS, checksum_bytes=_MOST_PASSES * size)
-    while offset < size:
+    while offset < (size if end is None else end):
         item = _frame_at(source, offset=offset, index=index, effort=effort)
         yield item
         if isinstance(item, Frame):

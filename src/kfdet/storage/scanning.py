@@ -1,18 +1,15 @@
-"""Examining every record of a data set: files read one after another, images on several cores."""
+"""Examining every record of a data set: stretches of files, on several cores."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
-from kfdet.core.tfrecord import Frame, FrameFault
 from kfdet.core.validation.boxes import Names
-from kfdet.core.validation.examine import examine_records
 from kfdet.core.validation.examined import ShardKey
 from kfdet.core.validation.findings import Fault, Place
 from kfdet.core.validation.partial import Partial
@@ -22,25 +19,24 @@ from kfdet.progress import Progress
 from kfdet.schema.dataset import SPLITS, Compression, Split
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.copies import local_file
+from kfdet.storage.examining import (
+    Examined,
+    Sampling,
+    Stretch,
+    examine_stretch,
+    stretches_of,
+    unreadable,
+)
 from kfdet.storage.files import expand_patterns, file_sha256
 from kfdet.storage.locations import is_remote
 from kfdet.storage.quarantine import check_exclusions, read_exclusions
-from kfdet.storage.records import CompressionFault, compression_of, scan_records
+from kfdet.storage.records import compression_of
 from kfdet.storage.stores import store_of
+from kfdet.storage.workers import usable_cores, worker_pool
 
-_BATCH_RECORDS = 32
-_BATCH_BYTES = 4 << 20
-_BATCHES_AHEAD = 3
+_AHEAD = 4
+_LITTLE_BYTES = 4 << 20
 _PLACED_A_SPLIT = 200
-_FRAME_CODES = {
-    "length": "record-length-corrupt",
-    "data": "record-data-corrupt",
-    "truncated": "record-truncated",
-}
-_COMPRESSION_CODES: Mapping[CompressionFault, str] = {
-    "damaged": "file-compression-damaged",
-    "bomb": "file-bomb",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +137,7 @@ def scan_splits(
         files: Split to its files.
         names: The label map's names; None when it can't be read.
         progress: Told of every image.
-        workers: Threads that decode images; as many as there are cores when absent.
+        workers: As `scan_shards` takes it.
     """
     scans = unmatched_patterns(files)
     shards = all_shards(files)
@@ -161,28 +157,25 @@ def scan_shards(
 ) -> Iterator[Partial]:
     """Yields what examining each shard by itself gives, in the order of the shards.
 
-    Records are read one after another and examined in batches on several cores: decoding, checksums
-    and digests leave the interpreter to others. No more than a few batches are in memory.
-
     Args:
         shards: Split and file of each.
         files: Every split's, with what of them is in quarantine.
         names: The label map's names; None when it can't be read.
-        progress: Told of every batch.
-        workers: Threads that decode images; as many as there are cores when absent.
+        progress: Told of every stretch.
+        workers: Processes that examine; as many as there are cores when absent.
+
+    Raises:
+        StorageError: A worker was killed.
     """
-    count = workers or len(os.sched_getaffinity(0))
-    meter = _Meter(progress, total_bytes=sum(_size(file) for _, file in shards))
-    waiting: deque[tuple[_Shard, _Batch | None, Future[Partial] | None]] = deque()
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        for shard, batch in _batches(shards, files, pool):
-            task = (
-                pool.submit(_examined, batch, shard=shard, names=names)
-                if batch is not None
-                else None
-            )
-            waiting.append((shard, batch, task))
-            while len(waiting) > count * _BATCHES_AHEAD:
+    total_bytes = sum(_size(file) for _, file in shards)
+    meter = _Meter(progress, total_bytes=total_bytes)
+    count = workers or usable_cores()
+    with worker_pool(count, for_little=total_bytes < _LITTLE_BYTES) as pool:
+        waiting: deque[tuple[_Shard, Future[Examined] | None]] = deque()
+        for shard, stretch in _stretches(shards, files, pool):
+            task = pool.submit(examine_stretch, stretch, names=names) if stretch else None
+            waiting.append((shard, task))
+            while len(waiting) > count * _AHEAD:
                 yield from _finish(*waiting.popleft(), meter=meter)
         while waiting:
             yield from _finish(*waiting.popleft(), meter=meter)
@@ -195,31 +188,23 @@ class _Shard:
 
     Attributes:
         file: Its location.
-        scan: What is known of it, batch by batch.
-        sampling: Decides whose boxes are looked at in their images.
+        scan: What is known of it, stretch by stretch.
         sha256: Of its bytes; None where it can't be read.
+        late: Why it can't be read, or not to its end.
     """
 
     split: Split
     file: str
-    sampling: _Sampling
     scan: Partial = field(default_factory=Partial)
     size_bytes: int = 0
     sha256: Future[str] | None = None
     compression: Compression = "none"
-    excluded: tuple[int, ...] = ()
-    met: list[int] = field(default_factory=list)
+    excluded: list[int] = field(default_factory=list)
     late: list[Fault] = field(default_factory=list)
 
     def add(self, fault: Fault) -> None:
         """Adds a fault of the file as a whole."""
         self.scan.log.add(Place(file=self.file, split=self.split), fault)
-
-
-@dataclass(kw_only=True)
-class _Batch:
-    items: list[Frame | FrameFault] = field(default_factory=list)
-    size_bytes: int = 0
 
 
 class _Meter:
@@ -242,33 +227,13 @@ class _Meter:
         self._progress.update(self._done, total=self._done, unit="images")
 
 
-class _Sampling:
-    """Chooses records of a split at even distances through its bytes: about `_PLACED_A_SPLIT`.
-
-    Which they are follows from the files of the split alone, so that any group of them chooses
-    the same. A split with fewer records has all of them chosen.
-
-    Args:
-        before_bytes: Of the files before this one.
-        split_bytes: Of all files of the split.
-    """
-
-    def __init__(self, *, before_bytes: int, split_bytes: int) -> None:
-        self._before = before_bytes
-        self._step = max(1, split_bytes // _PLACED_A_SPLIT)
-
-    def chooses(self, frame: Frame) -> bool:
-        begin = self._before + frame.offset
-        return begin // self._step != (begin + len(frame.payload)) // self._step
-
-
-def _samplings(files: Mapping[Split, SplitFiles]) -> dict[ShardKey, _Sampling]:
+def _samplings(files: Mapping[Split, SplitFiles]) -> dict[ShardKey, Sampling]:
     samplings = {}
     for split, found in files.items():
         sizes = [_size(file) for file in found.paths]
-        before = accumulate(sizes, initial=0)
-        for file, begin in zip(found.paths, before, strict=False):
-            samplings[split, file] = _Sampling(before_bytes=begin, split_bytes=sum(sizes))
+        step = max(1, sum(sizes) // _PLACED_A_SPLIT)
+        for file, before in zip(found.paths, accumulate(sizes, initial=0), strict=False):
+            samplings[split, file] = Sampling(before_bytes=before, step_bytes=step)
     return samplings
 
 
@@ -283,23 +248,30 @@ def _size(file: str) -> int:
         return 0
 
 
-def _batches(
-    shards: Sequence[ShardKey], files: Mapping[Split, SplitFiles], pool: ThreadPoolExecutor
-) -> Iterator[tuple[_Shard, _Batch | None]]:
-    """Yields the records of each shard in batches, and after the last of them None."""
+def _stretches(
+    shards: Sequence[ShardKey], files: Mapping[Split, SplitFiles], pool: Executor
+) -> Iterator[tuple[_Shard, Stretch | None]]:
+    """Yields each shard in stretches, and after the last of them None."""
     samplings = _samplings(files)
     for split, file in shards:
-        shard = _Shard(split=split, file=file, sampling=samplings[split, file])
-        excluded = files[split].excluded.get(file, frozenset())
+        shard = _Shard(split=split, file=file)
         try:
-            yield from ((shard, batch) for batch in _batches_of(shard, excluded, pool))
+            path = _opened(shard, pool)
+            whole = Stretch(
+                split=split,
+                file=file,
+                path=path,
+                sampling=samplings[split, file],
+                excluded=files[split].excluded.get(file, frozenset()),
+            )
+            yield from ((shard, stretch) for stretch in stretches_of(whole))
         except (DataError, OSError) as failure:
-            what = failure.what if isinstance(failure, DataError) else failure.strerror
-            shard.late.append(_unreadable(what or str(failure)))
+            shard.late.append(unreadable(failure))
         yield shard, None
 
 
-def _batches_of(shard: _Shard, excluded: Set[int], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
+def _opened(shard: _Shard, pool: Executor) -> Path:
+    """Learns what a file is as a whole; returns where its bytes are on this machine."""
     path = local_file(shard.file)
     shard.size_bytes = path.stat().st_size
     shard.compression = compression_of(path)
@@ -310,35 +282,17 @@ def _batches_of(shard: _Shard, excluded: Set[int], pool: ThreadPoolExecutor) -> 
         shard.add(
             Fault(code="file-compressed", seen=shard.compression, expected="a plain TFRecord file")
         )
-
-    def take_fault(kind: CompressionFault, seen: str, expected: str) -> None:
-        shard.add(Fault(code=_COMPRESSION_CODES[kind], seen=seen, expected=expected))
-
-    batch = _Batch()
-    for item in scan_records(path, on_fault=take_fault):
-        if item.index in excluded:
-            shard.met.append(item.index)
-            continue
-        batch.items.append(item)
-        batch.size_bytes += len(item.payload) if isinstance(item, Frame) else 0
-        if len(batch.items) >= _BATCH_RECORDS or batch.size_bytes >= _BATCH_BYTES:
-            yield batch
-            batch = _Batch()
-    yield batch
-    shard.excluded = tuple(shard.met)
+    return path
 
 
-def _unreadable(what: str) -> Fault:
-    return Fault(code="file-unreadable", seen=what, expected="a TFRecord file")
-
-
-def _finish(
-    shard: _Shard, batch: _Batch | None, task: Future[Partial] | None, *, meter: _Meter
-) -> Iterator[Partial]:
-    """Takes in a batch when it is done; yields the shard after its last."""
-    if batch is not None and task is not None:
-        shard.scan.merge(task.result())
-        meter.add(len(batch.items), size_bytes=batch.size_bytes)
+def _finish(shard: _Shard, task: Future[Examined] | None, *, meter: _Meter) -> Iterator[Partial]:
+    """Takes in a stretch when it is done; yields the shard after its last."""
+    if task is not None:
+        found = task.result()
+        shard.scan.merge(found.partial)
+        shard.excluded += found.excluded
+        shard.late += [found.unreadable] if found.unreadable else []
+        meter.add(found.partial.records[0], size_bytes=found.size_bytes)
         return
     facts = FileFacts(split=shard.split, name=shard.file, size_bytes=0, sha256="")
     try:
@@ -348,56 +302,13 @@ def _finish(
                 sha256=shard.sha256.result(),
                 size_bytes=shard.size_bytes,
                 compression=shard.compression,
-                excluded=shard.excluded,
+                excluded=tuple(shard.excluded),
             )
     except OSError as failure:
-        shard.late.append(_unreadable(failure.strerror or str(failure)))
+        shard.late.append(unreadable(failure))
     for fault in shard.late[:1]:
         shard.add(fault)
     whole = Partial(files=[facts], records=[sum(shard.scan.records)])
     shard.scan.records.clear()
     whole.merge(shard.scan)
     yield whole
-
-
-def _examined(batch: _Batch, *, shard: _Shard, names: Names | None) -> Partial:
-    """Returns what a batch of records gives; its number of records is the only entry of `records`."""
-    frames = [item for item in batch.items if isinstance(item, Frame)]
-    examinations = iter(
-        examine_records(
-            [frame.payload for frame in frames],
-            names=names,
-            placed=[shard.sampling.chooses(frame) for frame in frames],
-        )
-    )
-    part = Partial(records=[len(batch.items)])
-    facts = []
-    for item in batch.items:
-        seen = next(examinations) if isinstance(item, Frame) else None
-        place = Place(
-            file=shard.file,
-            split=shard.split,
-            record=item.index,
-            byte_offset=item.offset,
-            source_id=seen.source_id if seen else None,
-        )
-        if isinstance(item, FrameFault):
-            part.log.add(place, _frame_fault(item))
-        if seen is None:
-            continue
-        for fault in seen.faults:
-            part.log.add(place, fault)
-        if seen.facts is not None:
-            facts.append(seen.facts)
-            part.identities.add(
-                seen.facts, file=place.file, record=item.index, byte_offset=item.offset
-            )
-    part.tally.add_all(facts)
-    return part
-
-
-def _frame_fault(item: FrameFault) -> Fault:
-    resumes = (
-        "" if item.resumes_at is None else f"; the next whole record is at {item.resumes_at:,}"
-    )
-    return Fault(code=_FRAME_CODES[item.kind], seen=item.seen + resumes, expected=item.expected)

@@ -142,19 +142,13 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         size = (min(whole.width, _LONGEST_SIDE_PX), min(whole.height, _LONGEST_SIDE_PX))
         whole = whole.resize(size, Image.Resampling.BOX)
     grey = np.asarray(whole, dtype=np.uint8)
-    return _seen(facts, grey, orientation=_orientation(image.getexif), is_blank=is_blank)
-
-
-def _seen(
-    facts: ImageFacts, grey: NDArray[np.uint8], *, orientation: int, is_blank: bool
-) -> ImageFacts:
     perceptual_hash, brightness = hash_image(grey)
     return ImageFacts(
         format=facts.format,
         width_px=facts.width_px,
         height_px=facts.height_px,
         mode=facts.mode,
-        orientation=orientation,
+        orientation=_orientation(image.getexif),
         brightness=brightness,
         is_blank=is_blank,
         perceptual_hash=NO_HASH if is_blank else perceptual_hash,
@@ -195,8 +189,17 @@ def _sound_jpeg(encoded: bytes, *, detailed: bool) -> ImageFacts | None:
         return None
     if int(grey.max()) - int(grey.min()) <= _SURELY_NOT_BLANK:
         return None
-    facts = ImageFacts(format="jpeg", width_px=width, height_px=height, mode=mode)
-    return _seen(facts, grey, orientation=orientation, is_blank=False)
+    perceptual_hash, brightness = hash_image(grey)
+    return ImageFacts(
+        format="jpeg",
+        width_px=width,
+        height_px=height,
+        mode=mode,
+        orientation=orientation,
+        brightness=brightness,
+        perceptual_hash=perceptual_hash,
+        grey=grey,
+    )
 
 
 def _jpeg_head(encoded: bytes) -> bytes | None:
