@@ -177,7 +177,8 @@ def _identities(table: Any, *, file: str) -> Identities:
             texts += text.as_buffer().to_pybytes()
             ends.append(len(texts))
     return Identities(
-        files=[(file, count)] if count else [],
+        files=[file] if count else [],
+        file_ends=array("Q", [count] if count else []),
         contents=_bytes(table["content"], width=CONTENT_BYTES),
         id_keys=_bytes(table["id_key"], width=ID_BYTES),
         hashes=_bytes(table["hash"], width=HASH_BYTES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -173,7 +174,8 @@ class Identities:
     """What tells images apart, in columns: about 100 bytes an image.
 
     Attributes:
-        files: (file, number of images) for each shard, in order.
+        files: Each shard that has images, in order.
+        file_ends: Where the images of each of them end.
         contents: First bytes of each image's SHA-256, CONTENT_BYTES each, one after another.
         id_keys: Digest of each source id without white space around it, ID_BYTES each; zeros for an
             empty one.
@@ -183,7 +185,8 @@ class Identities:
         records, offsets: Index of the record within its file, and its byte.
     """
 
-    files: list[tuple[str, int]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    file_ends: array[int] = field(default_factory=lambda: array("Q"))
     contents: bytearray = field(default_factory=bytearray)
     id_keys: bytearray = field(default_factory=bytearray)
     hashes: bytearray = field(default_factory=bytearray)
@@ -196,10 +199,7 @@ class Identities:
         return len(self.records)
 
     def add(self, facts: RecordFacts, *, file: str, record: int, byte_offset: int) -> None:
-        if self.files and self.files[-1][0] == file:
-            self.files[-1] = (file, self.files[-1][1] + 1)
-        else:
-            self.files.append((file, 1))
+        self._add_file(file, 1)
         self.contents += facts.content
         self.id_keys += _id_key(facts.source_id)
         self.hashes += facts.perceptual_hash
@@ -211,11 +211,10 @@ class Identities:
     def merge(self, other: Identities) -> None:
         """Adds images that come after these."""
         before = len(self.texts)
-        own = other.files
-        if self.files and own and self.files[-1][0] == own[0][0]:
-            (file, count), own = own[0], own[1:]
-            self.files[-1] = (file, self.files[-1][1] + count)
-        self.files += own
+        begin = 0
+        for file, end in zip(other.files, other.file_ends, strict=True):
+            self._add_file(file, end - begin)
+            begin = end
         self.contents += other.contents
         self.id_keys += other.id_keys
         self.hashes += other.hashes
@@ -223,6 +222,13 @@ class Identities:
         self.text_ends.extend(before + end for end in other.text_ends)
         self.records += other.records
         self.offsets += other.offsets
+
+    def _add_file(self, file: str, images: int) -> None:
+        if self.files and self.files[-1] == file:
+            self.file_ends[-1] += images
+        else:
+            self.files.append(file)
+            self.file_ends.append(images + (self.file_ends[-1] if self.file_ends else 0))
 
     def content_of(self, position: int) -> bytes:
         return bytes(self.contents[position * CONTENT_BYTES : (position + 1) * CONTENT_BYTES])
@@ -232,11 +238,7 @@ class Identities:
         return self.texts[begin : self.text_ends[position]].decode()
 
     def file_of(self, position: int) -> str:
-        for file, count in self.files:
-            if position < count:
-                return file
-            position -= count
-        raise IndexError(position)
+        return self.files[bisect_right(self.file_ends, position)]
 
 
 def _id_key(source_id: str) -> bytes:
