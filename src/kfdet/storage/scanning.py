@@ -36,7 +36,7 @@ from kfdet.storage.workers import usable_cores, worker_pool
 
 _AHEAD = 4
 _LITTLE_BYTES = 4 << 20
-_PLACED_A_SPLIT = 200
+_PLACED_A_SPLIT = 120
 
 
 @dataclass(frozen=True, kw_only=True)
