@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import cache, lru_cache
 from itertools import combinations
 from typing import TypeAlias
@@ -30,31 +29,35 @@ _MOST_COARSE_BITS = 14
 _FINE = 16
 _MIDDLE = (_FINE * _FINE - 1) // 2
 _SIDE = 32
-_ROWS_AT_ONCE = 64
-_COLUMNS_AT_ONCE = 8192
-# Building the tables takes as long as comparing so many.
+_WORDS = HASH_BYTES // 8
+_WORD_BITS = 64
+_ROWS_AT_ONCE = 32
+_COLUMNS_AT_ONCE = 4096
+# Where more pairs than this share have like coarse bits, comparing all of their bits at once is
+# faster than picking them out.
+_MANY_ALIKE = 8
+# Making tables takes as long as comparing so many, a tenth of a second.
 _PAIRS_COMPARED_DIRECTLY = 1 << 27
+# A few seconds, where as many images take more than a minute to examine.
+_PAIRS_COMPARED_FOR_CROWDS = 1 << 31
 _BANDS = 11
 _BAND_BITS = 23
 _BAND_FLIPS = MOST_BITS // _BANDS
-_LOOKED_UP_AT_ONCE = 2048
-_PAIRS_AT_ONCE = 1 << 18
-# An image with more candidates than a few and than this share of the first set is compared with all
-# of it: looking at a candidate takes some ten times as long as comparing one in a row.
-_FEW_CANDIDATES = 256
-_CROWD_SHARE = 128
+_TAIL_BITS = 3
+_HEADS = 1 << (_BAND_BITS - _TAIL_BITS)
+_INDEXED_AT_ONCE = 1 << 15
+_LOOKED_UP_AT_ONCE = 512
+_PAIRS_AT_ONCE = 1 << 14
+# Of ten million images that have nothing in common, some 1,400 are looked at for a band.
+_CROWD = 2048
+_NEIGHBOURS = 256
 _ORIGINAL_BITS = 40
 _NONE_ALIKE = 1 << 62
 NO_HASH = bytes(HASH_BYTES)
 
 _Words: TypeAlias = NDArray[np.uint64]
-_Match: TypeAlias = tuple[int, int, int]
 _Pairs: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
-
-
-class _Seek(Enum):
-    LIKEST = auto()
-    ANY = auto()
+_Candidates: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,180 +111,355 @@ def hash_image(grey: NDArray[np.uint8]) -> tuple[bytes, float]:
 def near_copies(first: bytes | bytearray, second: bytes | bytearray) -> Iterator[NearCopy]:
     """Yields the images of the second set that look like one of the first, by position.
 
-    Many are looked up by parts of their hashes and not compared with every other; what is found is
-    the same. Where a great share of the first set has the same parts, as frames of a camera that
-    never moves have, an image that looks like hundreds of them is told with one of these, which need
-    not be the likest.
+    Each is told with the original of which the fewest bits differ, and of equals with the first.
+    Many are looked up by parts of their hashes, not compared pair by pair; what is found is the
+    same, but for crowds in large sets. An image is in a crowd where more than `_CROWD` originals
+    share a part with it, as frames of a camera that never moves do. If there are no more than
+    `_PAIRS_COMPARED_FOR_CROWDS` pairs of images in all, it is compared with every original. If
+    there are more, it is compared, of those that share the part, only with the `_NEIGHBOURS` whose
+    bits from there on are next to its own in order: so the effort is bounded for every image. What
+    is told of an image depends on no other of the second set, but for their number.
+
+    Neither set is copied. Besides, 8 bytes are held for each original and 16 for each image of the
+    second set; all else is bounded.
 
     Args:
         first: Hashes one after another, HASH_BYTES each; NO_HASH is like nothing.
         second: In the same form.
     """
-    originals, others = _words(first), _words(second)
-    hashed = np.flatnonzero(originals.any(axis=1))
-    rows = np.flatnonzero(others.any(axis=1))
-    pairs = len(rows) * len(hashed)
-    search = _by_comparing_all if pairs <= _PAIRS_COMPARED_DIRECTLY else _by_bands
-    for row, original, bits in search(others[rows], originals[hashed]):
-        yield NearCopy(position=int(rows[row]), original=int(hashed[original]), bits=bits)
+    originals, rows = _words(first), _words(second)
+    # Bits that differ, then the original: the least is the likest, and of equals the first.
+    likest = np.full(len(rows), _NONE_ALIKE, dtype=np.int64)
+    for row, original, bits in _alike(rows, originals):
+        np.minimum.at(likest, row, bits << _ORIGINAL_BITS | original)
+    for found in np.flatnonzero(likest != _NONE_ALIKE).tolist():
+        differing, position = divmod(int(likest[found]), 1 << _ORIGINAL_BITS)
+        yield NearCopy(position=found, original=position, bits=differing)
 
 
-def _by_comparing_all(rows: _Words, originals: _Words) -> Iterator[_Match]:
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        batch = rows[begin : begin + _ROWS_AT_ONCE]
-        for row, (bits, original) in sorted(_likest(batch, originals, seek=_Seek.LIKEST).items()):
-            yield begin + row, original, bits
+def _alike(rows: _Words, originals: _Words) -> Iterator[_Pairs]:
+    """Yields pairs that are alike, for every row the likest among them; but see `near_copies`."""
+    pairs = len(rows) * len(originals)
+    if pairs <= _PAIRS_COMPARED_DIRECTLY:
+        yield from _by_comparing_all(np.flatnonzero(rows.any(axis=1)), rows, originals)
+    elif pairs <= _PAIRS_COMPARED_FOR_CROWDS:
+        is_in_crowd = np.zeros(len(rows), dtype=np.bool_)
+        yield from _by_bands(rows, originals, is_in_crowd=is_in_crowd)
+        yield from _by_comparing_all(np.flatnonzero(is_in_crowd), rows, originals)
+    else:
+        yield from _by_bands(rows, originals, is_in_crowd=None)
 
 
-def _likest(rows: _Words, originals: _Words, *, seek: _Seek) -> dict[int, tuple[int, int]]:
-    """Returns, for each row that looks like an original, the bits that differ and the original."""
-    found: dict[int, tuple[int, int]] = {}
-    left = np.arange(len(rows))
+def _by_comparing_all(
+    chosen: NDArray[np.intp], rows: _Words, originals: _Words
+) -> Iterator[_Pairs]:
+    """Yields pairs that are alike, for every row that is chosen the likest among them."""
+    block = _Block()
     for start in range(0, len(originals), _COLUMNS_AT_ONCE):
         part = originals[start : start + _COLUMNS_AT_ONCE]
-        coarse = _bit_count(rows[left, :1] ^ part[None, :, 0])
-        row, original = np.nonzero(coarse <= _MOST_COARSE_BITS)
-        pairs = _confirmed(left[row], original, rows, part)
-        for row_, original_, bits in zip(*(column.tolist() for column in pairs), strict=True):
-            match = (bits, start + original_)
-            found[row_] = min(found.get(row_, match), match)
-        if seek is _Seek.ANY and found:
-            left = np.setdiff1d(left, list(found))
-            if not len(left):
-                break
-    return found
+        columns = np.flatnonzero(part.any(axis=1))
+        part = part[columns]
+        by_word = np.ascontiguousarray(part.T)
+        for begin in range(0, len(chosen), _ROWS_AT_ONCE):
+            own = chosen[begin : begin + _ROWS_AT_ONCE]
+            near = block.near(rows[own], by_word)
+            if len(near):
+                row, column, bits = block.alike(near, rows[own], part, by_word)
+                yield own[row], start + columns[column], bits
 
 
-def _by_bands(rows: _Words, originals: _Words) -> Iterator[_Match]:
-    """Looks every row up in tables of parts of the hash.
+class _Block:
+    """Compares some hashes with some others.
+
+    It does so in the same arrays again and again: making new ones takes longer than comparing.
+    """
+
+    def __init__(self) -> None:
+        size = _ROWS_AT_ONCE * _COLUMNS_AT_ONCE
+        self._differing = np.empty(size, dtype=np.uint64)
+        self._coarse = np.empty(size, dtype=np.uint8)
+        self._is_near = np.empty(size, dtype=np.bool_)
+
+    def near(self, rows: _Words, by_word: _Words) -> NDArray[np.intp]:
+        """Returns the pairs whose coarse bits are alike, as places in the rows one after another.
+
+        Args:
+            rows: uint64[R, 4].
+            by_word: uint64[4, C], the others word by word.
+        """
+        size = len(rows) * by_word.shape[1]
+        coarse = self._coarse[:size]
+        self._count(rows[:, 0], by_word[0], out=coarse)
+        is_near = np.less_equal(coarse, _MOST_COARSE_BITS, out=self._is_near[:size])
+        return np.flatnonzero(is_near)
+
+    def alike(
+        self, near: NDArray[np.intp], rows: _Words, columns: _Words, by_word: _Words
+    ) -> _Pairs:
+        """Returns pairs that are alike: all, or for each row the likest and of equals the first.
+
+        Args:
+            near: What `near` has just returned.
+            rows: uint64[R, 4].
+            columns: uint64[C, 4], the others.
+            by_word: The same, uint64[4, C].
+        """
+        size = len(rows) * len(columns)
+        if len(near) * _MANY_ALIKE <= size:
+            return _confirmed(*np.divmod(near, len(columns)), rows, columns)
+        coarse, is_near = self._coarse[:size], self._is_near[:size]
+        bits, part = coarse, np.empty(size, dtype=np.uint8)
+        for word in range(1, _WORDS):
+            self._count(rows[:, word], by_word[word], out=part)
+            bits += part
+        bits[~is_near] = HASH_BITS
+        bits = bits.reshape(len(rows), len(columns))
+        likest = bits.argmin(axis=1)
+        fewest = bits.min(axis=1).astype(np.intp)
+        row = np.flatnonzero(fewest <= MOST_BITS)
+        return row, likest[row], fewest[row]
+
+    def _count(
+        self, rows: NDArray[np.uint64], columns: NDArray[np.uint64], *, out: NDArray[np.uint8]
+    ) -> None:
+        """Writes for every pair of words how many bits differ."""
+        differing = self._differing[: len(out)]
+        shape = (len(rows), len(columns))
+        np.bitwise_xor(rows[:, None], columns[None, :], out=differing.reshape(shape))
+        np.bitwise_count(differing, out=out)
+
+
+def _by_bands(
+    rows: _Words, originals: _Words, *, is_in_crowd: NDArray[np.bool_] | None
+) -> Iterator[_Pairs]:
+    """Looks every row up in tables of parts of the hash; yields pairs that are alike.
 
     Of `_BANDS` parts that do not overlap, two hashes that differ in at most MOST_BITS bits have one
     in which at most `_BAND_FLIPS` differ: so every way of changing that few is looked up.
 
-    Source: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012.
+    Sources: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012.
+    For crowds: Charikar, Similarity Estimation Techniques from Rounding Algorithms, 2002, where the
+    neighbours in the order of bits that are permuted are compared.
+
+    Args:
+        rows: uint64[M, 4].
+        originals: uint64[N, 4].
+        is_in_crowd: bool[M], where rows in a crowd are noted and then left alone; None for
+            comparing them with their neighbours.
     """
-    most = max(len(originals) // _CROWD_SHARE, _FEW_CANDIDATES)
-    candidates = np.zeros(len(rows), dtype=np.int64)
-    # Bits that differ, then the original: the least is the likest, and of equals the first.
-    likest = np.full(len(rows), _NONE_ALIKE, dtype=np.int64)
+    index = _Index(len(originals))
+    room = np.empty(len(rows), dtype=np.uint64)
+    places = _place_mask(len(rows))
     for band in range(_BANDS):
-        index = _Index.of(_keys(originals, band))
-        keys = _keys(rows, band)
-        # Rows with keys side by side look at the same part of the table.
-        order = np.argsort(keys, kind="stable")
-        for begin in range(0, len(order), _LOOKED_UP_AT_ONCE):
-            own = order[begin : begin + _LOOKED_UP_AT_ONCE]
-            own = own[candidates[own] <= most]
-            position, bucket = index.near(keys[own])
-            np.add.at(candidates, own[position], index.sizes[bucket])
-            few = candidates[own[position]] <= most
-            for pair in index.members(own[position[few]], bucket[few]):
-                row, original, bits = _confirmed(*pair, rows, originals)
-                np.minimum.at(likest, row, bits << _ORIGINAL_BITS | original)
-    crowded = np.flatnonzero(candidates > most)
-    for begin in range(0, len(crowded), _ROWS_AT_ONCE):
-        part = crowded[begin : begin + _ROWS_AT_ONCE]
-        for place, match in _likest(rows[part], originals, seek=_Seek.ANY).items():
-            likest[part[place]] = match[0] << _ORIGINAL_BITS | match[1]
-    for found in np.flatnonzero(likest != _NONE_ALIKE).tolist():
-        yield (
-            found,
-            int(likest[found]) % (1 << _ORIGINAL_BITS),
-            int(likest[found]) >> _ORIGINAL_BITS,
-        )
+        # The first bit, the same in all, is in no band.
+        start = 1 + band * _BAND_BITS
+        index.fill(originals, start=start)
+        # Rows with bits side by side look at the same part of the tables.
+        own = _in_order(rows, start=start, out=room)
+        for begin in range(0, len(own), _LOOKED_UP_AT_ONCE):
+            row = (own[begin : begin + _LOOKED_UP_AT_ONCE] & places).astype(np.intp)
+            if is_in_crowd is not None:
+                row = row[~is_in_crowd[row]]
+            bits = _bits_from(start, rows.take(row, axis=0))
+            found, crowded = index.look_up(bits)
+            for position, original in index.members(found, bits):
+                yield _confirmed(row.take(position), original, rows, originals)
+            if is_in_crowd is not None:
+                is_in_crowd[row[crowded]] = True
+                continue
+            for position, original in index.neighbours(crowded, bits):
+                yield _confirmed(row.take(position), original, rows, originals)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Index:
-    """The originals by the value of one band.
+class _Ranges:
+    """Parts of the originals in order, each for a row.
 
     Attributes:
-        bucket_of: int32[2 ** _BAND_BITS], the number of the bucket, -1 where no original has the value.
-        starts, sizes: Of the buckets, in `members_in_order`.
-        members_in_order: The originals, sorted by value.
+        position: intp[K], of the row among those that were looked up.
+        first, size: intp[K], where the part begins, and how many originals it has.
     """
 
-    bucket_of: NDArray[np.int32]
-    starts: NDArray[np.intp]
-    sizes: NDArray[np.intp]
-    members_in_order: NDArray[np.intp]
+    position: NDArray[np.intp]
+    first: NDArray[np.intp]
+    size: NDArray[np.intp]
 
-    @classmethod
-    def of(cls, keys: NDArray[np.uint32]) -> _Index:
-        order = np.argsort(keys, kind="stable")
-        values, starts, sizes = np.unique(keys[order], return_index=True, return_counts=True)
-        bucket_of = np.full(1 << _BAND_BITS, -1, dtype=np.int32)
-        bucket_of[values] = np.arange(len(values))
-        return cls(bucket_of=bucket_of, starts=starts, sizes=sizes, members_in_order=order)
 
-    def near(self, keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Returns positions of keys, and with each a bucket whose value is near the key's."""
-        buckets = self.bucket_of.take(keys[:, None] ^ _band_flips()[None, :])
-        position, flip = np.nonzero(buckets >= 0)
-        return position, buckets[position, flip].astype(np.intp)
+class _Index:
+    """The originals in the order of their bits from a band on, and where in it to look.
 
-    def members(
-        self, rows: NDArray[np.intp], buckets: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yields rows and originals in the bucket of each, a bounded number at once."""
-        ends = np.cumsum(self.sizes[buckets])
+    The arrays are made once, for all bands. The head of a band's value is what they go by, the tail
+    its last `_TAIL_BITS` bits.
+
+    Attributes:
+        _in_order: uint64[N], bits from the start of the band on, then the original.
+        _tails: uint8[_HEADS], a bit for each tail that an original has behind the head.
+        _starts: int32[_HEADS + 1], where in `_in_order` what begins with a head does.
+    """
+
+    def __init__(self, originals: int) -> None:
+        self._places = _place_mask(originals)
+        self._room = np.empty(originals, dtype=np.uint64)
+        self._in_order = self._room
+        self._tails = np.zeros(_HEADS, dtype=np.uint8)
+        self._starts = np.zeros(_HEADS + 1, dtype=np.int32)
+
+    def fill(self, originals: _Words, *, start: int) -> None:
+        """Puts the originals in, by their bits from the start of a band on."""
+        self._in_order = _in_order(originals, start=start, out=self._room)
+        self._tails[:] = 0
+        self._starts[:] = 0
+        last = -1
+        for begin in range(0, len(self._in_order), _INDEXED_AT_ONCE):
+            values = _value(self._in_order[begin : begin + _INDEXED_AT_ONCE])
+            np.add.at(self._starts, (values >> _TAIL_BITS) + 1, np.int32(1))
+            fresh = values[np.diff(values, prepend=last) > 0]
+            np.add.at(self._tails, fresh >> _TAIL_BITS, _tails_near()[0].take(_tail(fresh)))
+            last = int(values[-1])
+        np.cumsum(self._starts, out=self._starts)
+
+    def look_up(self, bits: NDArray[np.uint64]) -> tuple[_Ranges, NDArray[np.intp]]:
+        """Returns where the originals are that share the band with rows, and the rows in a crowd.
+
+        Of these, no originals are returned.
+
+        Args:
+            bits: uint64[M], those of each row from the start of the band on.
+        """
+        values = _value(bits)
+        heads = _head_flips()[:, None] ^ (values >> _TAIL_BITS)[None, :]
+        flips_left = _BAND_FLIPS - np.bitwise_count(_head_flips())
+        tails = _tails_near()[:, _tail(values)].take(flips_left, axis=0)
+        hit = np.flatnonzero(self._tails.take(heads) & tails)
+        head, position = heads.ravel().take(hit), hit % max(len(values), 1)
+        first = self._starts.take(head).astype(np.intp)
+        size = self._starts.take(head + 1) - first
+        in_crowd = np.bincount(position, weights=size, minlength=len(values)) > _CROWD
+        if in_crowd.any():
+            apart = np.flatnonzero(~in_crowd.take(position))
+            position, first, size = (a.take(apart) for a in (position, first, size))
+        return _Ranges(position=position, first=first, size=size), np.flatnonzero(in_crowd)
+
+    def members(self, ranges: _Ranges, bits: NDArray[np.uint64]) -> Iterator[_Candidates]:
+        """Yields positions of rows, and with each an original to compare, in bounded parts."""
+        ends = np.cumsum(ranges.size)
         begin = 0
-        while begin < len(buckets):
+        while begin < len(ends):
             before = ends[begin - 1] if begin else 0
             end = max(int(np.searchsorted(ends, before + _PAIRS_AT_ONCE)), begin + 1)
-            sizes = self.sizes[buckets[begin:end]]
-            first = self.starts[buckets[begin:end]] - (ends[begin:end] - sizes - before)
-            places = np.repeat(first, sizes) + np.arange(sizes.sum())
-            yield np.repeat(rows[begin:end], sizes), self.members_in_order[places]
+            part = slice(begin, end)
+            size = ranges.size[part]
+            position = np.repeat(ranges.position[part], size)
+            offset = np.repeat(ranges.first[part] - (ends[part] - size - before), size)
+            member = self._in_order.take(np.arange(len(position)) + offset)
+            flips = np.bitwise_count(_value(member ^ bits.take(position)))
+            near = np.flatnonzero(flips <= _BAND_FLIPS)
+            yield position.take(near), (member.take(near) & self._places).astype(np.intp)
             begin = end
 
+    def neighbours(
+        self, crowded: NDArray[np.intp], bits: NDArray[np.uint64]
+    ) -> Iterator[_Candidates]:
+        """Yields positions of rows, and with each an original next to it, in bounded parts."""
+        count = min(_NEIGHBOURS, len(self._in_order))
+        # The first of those with the same bits is in the middle: of equals, it is told.
+        middle = np.searchsorted(self._in_order, bits[crowded] & ~self._places)
+        first = np.clip(middle - count // 2, 0, len(self._in_order) - count)
+        at_once = max(_PAIRS_AT_ONCE // _NEIGHBOURS, 1)
+        for begin in range(0, len(crowded), at_once):
+            part = slice(begin, begin + at_once)
+            member = self._in_order.take(first[part, None] + np.arange(count)[None, :]).ravel()
+            yield np.repeat(crowded[part], count), (member & self._places).astype(np.intp)
 
-def _keys(words: _Words, band: int) -> NDArray[np.uint32]:
-    """Returns the value of a band of each hash; the first bit, the same in all, is in none."""
-    begin, shift = divmod(1 + band * _BAND_BITS, 8)
-    octets = np.ascontiguousarray(words).view(np.uint8)[:, begin : begin + 4]
-    number = np.ascontiguousarray(octets).view(">u4")[:, 0].astype(np.uint32)
-    return np.asarray((number << shift) >> (32 - _BAND_BITS), dtype=np.uint32)
+
+def _in_order(words: _Words, *, start: int, out: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Returns the hashes' bits from one on in order, in the low bits of each the hash's place.
+
+    Images without a hash are left out.
+
+    Args:
+        words: uint64[N, 4].
+        start: Number of the bit.
+        out: uint64[N], of which what is returned is the first part.
+    """
+    places = _place_mask(len(words))
+    filled = 0
+    for begin in range(0, len(words), _INDEXED_AT_ONCE):
+        part = words[begin : begin + _INDEXED_AT_ONCE]
+        hashed = np.flatnonzero(part.any(axis=1))
+        bits = _bits_from(start, part).take(hashed)
+        end = filled + len(hashed)
+        out[filled:end] = bits & ~places | (begin + hashed).astype(np.uint64)
+        filled = end
+    found = out[:filled]
+    found.sort()
+    return found
+
+
+def _bits_from(start: int, words: _Words) -> NDArray[np.uint64]:
+    """Returns 64 bits of each hash from one on; after the last comes the first."""
+    number, shift = divmod(start, _WORD_BITS)
+    octets = words.view(">u8")
+    high, low = (octets[:, (number + k) % _WORDS].astype(np.uint64) for k in (0, 1))
+    return high << np.uint64(shift) | low >> np.uint64(_WORD_BITS - shift)
+
+
+def _place_mask(count: int) -> np.uint64:
+    """Returns the low bits that numbers below the count need."""
+    return np.uint64((1 << count.bit_length()) - 1)
+
+
+def _value(bits: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Returns the value of a band that the bits begin with."""
+    return (bits >> np.uint64(_WORD_BITS - _BAND_BITS)).astype(np.intp)
+
+
+def _tail(values: NDArray[np.intp]) -> NDArray[np.intp]:
+    return values & ((1 << _TAIL_BITS) - 1)
 
 
 @cache
-def _band_flips() -> NDArray[np.uint32]:
-    """Returns what changes no bit, one bit, ... `_BAND_FLIPS` bits of a band."""
-    sets = (s for size in range(_BAND_FLIPS + 1) for s in combinations(range(_BAND_BITS), size))
-    return np.array([sum(1 << bit for bit in bits) for bits in sets], dtype=np.uint32)
+def _head_flips() -> NDArray[np.intp]:
+    """Returns what changes no bit, one bit, ... `_BAND_FLIPS` bits of a head."""
+    bits = range(_BAND_BITS - _TAIL_BITS)
+    sets = (s for size in range(_BAND_FLIPS + 1) for s in combinations(bits, size))
+    return np.array([sum(1 << bit for bit in bits) for bits in sets], dtype=np.intp)
+
+
+@cache
+def _tails_near() -> NDArray[np.uint8]:
+    """Returns uint8[_BAND_FLIPS + 1, 2 ** _TAIL_BITS]: by number of bits and tail, those tails, a
+    bit for each, that differ from it in no more bits.
+    """
+    tails = np.arange(1 << _TAIL_BITS)
+    differing = np.bitwise_count(tails[:, None] ^ tails[None, :])
+    near = differing[None] <= np.arange(_BAND_FLIPS + 1)[:, None, None]
+    return np.asarray((near << tails).sum(axis=-1), dtype=np.uint8)
 
 
 def _confirmed(
     row: NDArray[np.intp], original: NDArray[np.intp], rows: _Words, originals: _Words
 ) -> _Pairs:
     """Returns those pairs of which few enough bits differ, and how many do."""
-    near = _bit_count(rows[row, 0] ^ originals[original, 0]) <= _MOST_COARSE_BITS
-    row, original = row[near], original[near]
-    bits = _bit_count(rows[row] ^ originals[original]).sum(axis=1, dtype=np.intp)
-    alike = bits <= MOST_BITS
-    return row[alike], original[alike], bits[alike]
+    coarse = _word_bits(row, original, rows, originals, word=0)
+    near = np.flatnonzero(coarse <= _MOST_COARSE_BITS)
+    row, original, bits = row.take(near), original.take(near), coarse.take(near)
+    for word in range(1, _WORDS):
+        bits += _word_bits(row, original, rows, originals, word=word)
+    alike = np.flatnonzero(bits <= MOST_BITS)
+    return row.take(alike), original.take(alike), bits.take(alike).astype(np.intp)
 
 
-def _words(hashes: bytes | bytearray) -> NDArray[np.uint64]:
-    return np.frombuffer(bytes(hashes), dtype=np.uint64).reshape(-1, HASH_BYTES // 8)
-
-
-@cache
-def _bits_of_16() -> NDArray[np.uint8]:
-    numbers = np.arange(1 << 16, dtype=np.uint16)
-    bits = np.unpackbits(numbers.view(np.uint8).reshape(-1, 2), axis=1)
-    return np.asarray(bits.sum(axis=1), dtype=np.uint8)
-
-
-def _bit_count(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Returns the number of bits set in each 64-bit word."""
-    if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(words)
-    return _bit_count_by_table(words)
-
-
-def _bit_count_by_table(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Does the same where numpy, before 2.0, has no function for it."""
-    quarters = _bits_of_16()[np.ascontiguousarray(words).view(np.uint16)]
-    counts: NDArray[np.uint8] = quarters.reshape(*words.shape, 4).sum(axis=-1, dtype=np.uint8)
+def _word_bits(
+    row: NDArray[np.intp], original: NDArray[np.intp], rows: _Words, originals: _Words, *, word: int
+) -> NDArray[np.uint8]:
+    """Returns how many bits of a word differ in each pair."""
+    # Taking from a flat array is many times as fast as from a column.
+    ours = rows.ravel().take(row * _WORDS + word)
+    theirs = originals.ravel().take(original * _WORDS + word)
+    counts: NDArray[np.uint8] = np.bitwise_count(ours ^ theirs)
     return counts
+
+
+def _words(hashes: bytes | bytearray) -> _Words:
+    return np.frombuffer(hashes, dtype=np.uint64).reshape(-1, _WORDS)
