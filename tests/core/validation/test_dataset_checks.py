@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import io
+from array import array
 
 import numpy as np
+import pytest
 from dataset_cases import encoded, payload
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from kfdet.core.shapes import shapes_image
+from kfdet.core.validation import dataset_checks
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.dataset_checks import (
     class_set_faults,
@@ -16,7 +22,9 @@ from kfdet.core.validation.dataset_checks import (
     split_faults,
 )
 from kfdet.core.validation.examine import examine_record
-from kfdet.core.validation.tally import Identities, SplitTally
+from kfdet.core.validation.near_copies import HASH_BYTES
+from kfdet.core.validation.tally import ID_BYTES, Identities, SplitTally
+from kfdet.schema.dataset import SPLITS
 
 BOXES = ((0.1, 0.2, 0.6, 0.7), (0.5, 0.5, 0.9, 0.8))
 NAMES = Names(aliases={1: ("cat",), 2: ("dog",)})
@@ -131,6 +139,61 @@ def test_images_and_ids_that_occur_twice_are_named_with_their_first_place():
     ]
 
 
+def columns_of(contents: NDArray[np.uint64], *, file: str) -> Identities:
+    """Returns images with these contents and nothing else that is the same."""
+    count = len(contents)
+    return Identities(
+        files=[file] if count else [],
+        file_ends=array("Q", [count] if count else []),
+        contents=bytearray(contents.tobytes()),
+        id_keys=bytearray(count * ID_BYTES),
+        hashes=bytearray(count * HASH_BYTES),
+        text_ends=array("Q", [0] * count),
+        records=array("Q", range(count)),
+        offsets=array("Q", range(count)),
+    )
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=3, max_size=3),
+    different=st.integers(1, 60),
+    seed=st.integers(0, 2**32),
+)
+def test_repeated_images_are_those_that_a_dictionary_of_all_finds(
+    sizes: list[int], different: int, seed: int
+):
+    chance = np.random.default_rng(seed)
+    words = chance.integers(0, 2**64, (different, 2), dtype=np.uint64)
+    # Some differ only in the half that is not sorted, some are none.
+    words[: different // 3, 0] = words[0, 0]
+    words[different - different // 5 :] = 0
+    contents = {
+        split: words[chance.integers(0, different, count)]
+        for split, count in zip(SPLITS, sizes, strict=True)
+    }
+    first: dict[bytes, tuple[str, int]] = {}
+    expected = []
+    for split in SPLITS:
+        own: dict[bytes, tuple[str, int]] = {}
+        for position, row in enumerate(contents[split]):
+            value = row.tobytes()
+            earlier = own.get(value) or first.get(value)
+            if any(value) and earlier:
+                code = "image-doubled" if value in own else "image-in-two-splits"
+                expected.append((code, split, position, *earlier))
+            own.setdefault(value, (split, position))
+        first = own | first
+    identities = {split: columns_of(rows, file=split) for split, rows in contents.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_checks, "_MARKED_AT_ONCE", 7)
+        found = [
+            (fault.code, place.split, place.record, fault.like.split, fault.like.record)
+            for place, fault in identity_faults(identities)
+        ]
+    assert found == expected
+
+
 def test_empty_ids_are_not_taken_for_equal():
     records = [payload(seed=seed, source_id=[b""]) for seed in (1, 2)]
     assert codes(identity_faults({"train": identities_of(*records, file="a")})) == []
@@ -149,6 +212,37 @@ def test_a_copy_encoded_anew_is_found_across_splits_but_not_within_one():
     ((place, fault),) = near_copy_faults(two)
     assert (fault.code, place.split, place.record) == ("image-near-copy", "val", 0)
     assert "train a record 0 (source_id 1)" in fault.seen
+
+
+def flipped(value: bytes, bits: int) -> bytes:
+    """Returns a hash of which the last bits differ."""
+    return (int.from_bytes(value) ^ ((1 << bits) - 1)).to_bytes(len(value))
+
+
+def test_of_the_originals_in_two_splits_the_likest_is_told_and_of_equals_the_first():
+    chance = np.random.default_rng(0)
+    one, two, three = (b"\xff" + chance.bytes(HASH_BYTES - 1) for _ in range(3))
+    hashes = {
+        "train": [flipped(one, 9), flipped(two, 5), flipped(two, 5)],
+        "val": [flipped(two, 5), flipped(one, 8), flipped(three, 3)],
+        "test": [two, one, three],
+    }
+    identities = {}
+    for split, values in hashes.items():
+        contents = chance.integers(1, 2**64, (3, 2), dtype=np.uint64)
+        identities[split] = columns_of(contents, file=split)
+        identities[split].hashes = bytearray(b"".join(values))
+    found = [
+        (place.split, place.record, fault.like.split, fault.like.record, fault.seen.split()[0])
+        for place, fault in near_copy_faults(identities)
+    ]
+    assert found == [
+        ("val", 0, "train", 1, "0"),
+        ("val", 1, "train", 0, "1"),
+        ("test", 0, "train", 1, "5"),
+        ("test", 1, "val", 1, "8"),
+        ("test", 2, "val", 2, "3"),
+    ]
 
 
 def test_an_exact_copy_is_no_near_copy():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from heapq import merge
+from itertools import groupby, pairwise, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ _FEWEST_PLACED = 30
 _FEWEST_ROTATED = 10
 _CLEARLY = 0.6
 _FEWEST_LETTERS = 6
+_MARKED_AT_ONCE = 1 << 15
 
 
 def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]]:
@@ -265,48 +267,49 @@ def _repeated(
 
 
 def _occurring_again(keys: Sequence[bytearray], *, width: int) -> list[NDArray[np.intp]]:
-    """Returns, for each list of keys, the positions of those that the lists hold more than once.
+    """Returns, for each list of keys, the positions of those that may be there more than once.
 
-    Sorting columns takes a tenth of the memory of a dictionary with every key.
+    None is missing. A key that is there once is among them where the bits that are sorted, 40 and
+    more of a digest, agree by chance with another's. Sorting them takes a tenth of the memory of a
+    dictionary with every key.
 
     Args:
-        keys: Keys one after another; a key of zeros counts for none.
+        keys: Digests one after another; one of zeros counts for none.
         width: Bytes of a key, a multiple of 8.
     """
-    words = np.concatenate(
-        [np.frombuffer(bytes(part), dtype=np.uint64).reshape(-1, width // 8) for part in keys]
-        or [np.zeros((0, width // 8), dtype=np.uint64)]
-    )
-    order = np.lexsort(words.T)
-    same = (words[order[1:]] == words[order[:-1]]).all(axis=1)
-    again = np.zeros(len(words), dtype=np.bool_)
-    again[order[1:][same]] = True
-    again[order[:-1][same]] = True
-    again &= words.any(axis=1)
-    ends = np.cumsum([len(part) // width for part in keys])
-    return [np.flatnonzero(part) for part in np.split(again, ends[:-1])] if len(keys) else []
+    ends = np.cumsum([len(part) // width for part in keys], dtype=np.intp)
+    count = int(ends[-1]) if len(ends) else 0
+    places = np.uint64((1 << count.bit_length()) - 1)
+    marks = np.empty(count, dtype=np.uint64)
+    filled = 0
+    for part, end in zip(keys, ends, strict=True):
+        words = np.frombuffer(part, dtype=np.uint64).reshape(-1, width // 8)
+        for begin in range(0, len(words), _MARKED_AT_ONCE):
+            some = words[begin : begin + _MARKED_AT_ONCE]
+            known = np.flatnonzero(some.any(axis=1))
+            place = (end - len(words) + begin + known).astype(np.uint64)
+            marks[filled : filled + len(known)] = some[known, 0] & ~places | place
+            filled += len(known)
+    marks = marks[:filled]
+    marks.sort()
+    same = np.flatnonzero((marks[1:] ^ marks[:-1]) <= places)
+    again = np.unique(marks[np.concatenate([same, same + 1])] & places).astype(np.intp)
+    parts = np.split(again, np.searchsorted(again, ends[:-1])) if len(keys) else []
+    return [part - start for part, start in zip(parts, [0, *ends[:-1]], strict=True)]
 
 
 def near_copy_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[Place, Fault]]:
     """Yields the images that look like one of an earlier split and are not its very bytes."""
-    for number, split in enumerate(SPLITS):
+    for split in SPLITS:
         columns = identities.get(split)
         if columns is None:
             continue
-        nearest: dict[int, tuple[NearCopy, Split]] = {}
-        for earlier in SPLITS[:number]:
-            if earlier not in identities:
-                continue
-            for copy in near_copies(identities[earlier].hashes, columns.hashes):
-                known = nearest.get(copy.position)
-                if known is None or copy.bits < known[0].bits:
-                    nearest[copy.position] = (copy, earlier)
-        for position, (copy, earlier) in sorted(nearest.items()):
+        for copy, earlier in _likest(identities, split):
             original = identities[earlier]
-            if original.content_of(copy.original) == columns.content_of(position):
+            if original.content_of(copy.original) == columns.content_of(copy.position):
                 continue
             yield (
-                _place(columns, position, split=split),
+                _place(columns, copy.position, split=split),
                 Fault(
                     code="image-near-copy",
                     seen=f"{copy.bits} of {HASH_BITS} bits of its perceptual hash differ from "
@@ -315,6 +318,23 @@ def near_copy_faults(identities: Mapping[Split, Identities]) -> Iterator[tuple[P
                     like=_place(original, copy.original, split=earlier),
                 ),
             )
+
+
+def _likest(
+    identities: Mapping[Split, Identities], split: Split
+) -> Iterator[tuple[NearCopy, Split]]:
+    """Yields what each image of a split looks most like in earlier splits; of equals, the first."""
+    hashes = identities[split].hashes
+    found = merge(
+        *(
+            zip(near_copies(identities[earlier].hashes, hashes), repeat(earlier))
+            for earlier in SPLITS[: SPLITS.index(split)]
+            if earlier in identities
+        ),
+        key=lambda pair: (pair[0].position, pair[0].bits),
+    )
+    for _, same in groupby(found, key=lambda pair: pair[0].position):
+        yield next(same)
 
 
 def _place(columns: Identities, position: int, *, split: Split) -> Place:
