@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance
 
 from kfdet.core.shapes import shapes_image
 from kfdet.core.validation import near_copies as searching
+from kfdet.core.validation.catalogue import BY_CODE
 from kfdet.core.validation.near_copies import (
     HASH_BYTES,
     MOST_BITS,
@@ -209,6 +210,18 @@ def test_in_sets_of_middling_size_a_crowd_is_compared_in_full(
     expected = by_comparing_every_pair(first, second)
     assert len(expected) > 30
     assert found_in(first, second) == expected
+
+
+def test_the_limits_that_are_told_are_those_of_the_search():
+    limits = BY_CODE["image-near-copy"].limits
+    for number in (
+        searching._PAIRS_COMPARED_FOR_CROWDS,
+        searching._CROWD,
+        searching._NEIGHBOURS,
+        searching.HASH_BITS,
+        MOST_BITS,
+    ):
+        assert f" {number:,} " in limits
 
 
 class Compared:

@@ -25,6 +25,7 @@ class Check:
     what: The fault, as a heading.
     why: What comes of it.
     remedy: What to do.
+    limits: What is not found, where that is not plain.
     """
 
     code: str
@@ -33,12 +34,22 @@ class Check:
     what: str
     why: str
     remedy: str
+    limits: str = ""
 
 
 def _check(
-    group: Group, severity: SeverityOrOff, code: str, *, what: str, why: str, remedy: str
+    group: Group,
+    severity: SeverityOrOff,
+    code: str,
+    *,
+    what: str,
+    why: str,
+    remedy: str,
+    limits: str = "",
 ) -> Check:
-    return Check(code=code, severity=severity, group=group, what=what, why=why, remedy=remedy)
+    return Check(
+        code=code, severity=severity, group=group, what=what, why=why, remedy=remedy, limits=limits
+    )
 
 
 _FILES = (
@@ -555,6 +566,14 @@ _SPLITS = (
         what="An image looks like one of another split",
         why="Two frames of one scene: the detector is judged on what it has nearly seen.",
         remedy="Put both into one split; divide by scene, patient or day and not by image.",
+        limits="Two images look alike if at most 32 of the 255 bits of their perceptual hashes "
+        "differ. Blank images have none, and those without texture differ by chance. Of the others "
+        "all that look like one of an earlier split are found, as long as the two splits make no more "
+        "than 2,147,483,648 pairs (160,000 images, divided 8 : 1 : 1). In larger sets, where over "
+        "2,048 images of a split share a part of the hash, as frames of a camera that never moves "
+        "do, an image is compared of these only with the 256 that are next to it: some copies in a "
+        "thousand, encoded anew or scaled, are missed in such a crowd, and many of the images that "
+        "are only just alike.",
     ),
     _check(
         "splits",

@@ -38,7 +38,7 @@ _COLUMNS_AT_ONCE = 4096
 _MANY_ALIKE = 8
 # Making tables takes as long as comparing so many, a tenth of a second.
 _PAIRS_COMPARED_DIRECTLY = 1 << 27
-# A few seconds, where as many images take more than a minute to examine.
+# A few seconds; decoding as many photographs takes minutes.
 _PAIRS_COMPARED_FOR_CROWDS = 1 << 31
 _BANDS = 11
 _BAND_BITS = 23
@@ -48,7 +48,7 @@ _HEADS = 1 << (_BAND_BITS - _TAIL_BITS)
 _INDEXED_AT_ONCE = 1 << 15
 _LOOKED_UP_AT_ONCE = 512
 _PAIRS_AT_ONCE = 1 << 14
-# Of ten million images that have nothing in common, some 1,400 are looked at for a band.
+# Of ten million images that have nothing in common, some 1,500 are looked at for a band.
 _CROWD = 2048
 _NEIGHBOURS = 256
 _ORIGINAL_BITS = 40
