@@ -103,11 +103,13 @@ class Case:
         digest = self.experiment.fingerprint()
         return ModelDir.of(str(self.models), experiment_digest=digest)
 
-    def train(self, progress: Progress = QUIET) -> train.TrainResult:
+    def train(
+        self, progress: Progress = QUIET, *, model_root: str | None = None
+    ) -> train.TrainResult:
         return train.run(
             experiment=self.experiment_file,
             manifest=self.manifest_file,
-            model_root=str(self.models),
+            model_root=model_root or str(self.models),
             summary=self.summary_file,
             report=self.folder / "train.html",
             progress=progress,

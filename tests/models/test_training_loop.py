@@ -2,13 +2,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from detector_cases import QUIET, TRAINING, Recorder, kill_nine, rendered
 
 from kfdet.core.training_file import TrainingFile
-from kfdet.errors import ConfigError, TrainingError
+from kfdet.errors import ConfigError, StorageError, TrainingError
 from kfdet.schema.training import TrainingJournal
+from kfdet.storage.model_dir import ModelDir
 from kfdet.storage.splits import training_files
 
 pytestmark = [pytest.mark.tf, pytest.mark.xdist_group("tf")]
@@ -84,6 +87,65 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(damageable):
     damageable.train()
     assert damageable.summary.resumed_from == stopped_at
     assert steps_of(damageable.summary.curve)[-1] == 60
+
+
+BUCKET = "gs://bucket/models"
+
+
+@pytest.mark.usefixtures("remote")
+def test_training_goes_on_while_a_checkpoint_is_uploaded_and_ends_when_all_are(tmp_path, gcs):
+    from kfdet.models.interruption import TrainingInterrupted
+
+    settings = {"steps": 12, "checkpoint_every": 4}
+    case = rendered(tmp_path, TRAINING.model_copy(update=settings))
+    trained_on = threading.Event()
+
+    class Interrupted(Recorder):
+        def update(self, done, **kept):
+            if done > 4 and not trained_on.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                trained_on.set()
+
+    def hold_the_first_checkpoint(_, path):
+        if path.endswith("ckpt-4.index"):
+            assert trained_on.wait(120), "training waits for the upload"
+
+    gcs.before = hold_the_first_checkpoint
+    with pytest.raises(TrainingInterrupted, match="step [5-8] of 12, with a checkpoint in gs://"):
+        case.train(Interrupted(), model_root=BUCKET)
+    there = ModelDir.of(BUCKET, experiment_digest=case.experiment.fingerprint())
+    first, stopped_at = there.steps()
+    assert first == 4
+
+    case.train(model_root=BUCKET)
+    assert case.summary.resumed_from == stopped_at
+    assert [ref.step for ref in case.summary.checkpoints] == sorted({4, stopped_at, 8, 12})
+
+
+@pytest.mark.usefixtures("remote")
+def test_a_checkpoint_that_can_t_be_uploaded_ends_the_training_before_the_next_one(tmp_path, gcs):
+    settings = {"steps": 40, "checkpoint_every": 20}
+    case = rendered(tmp_path, TRAINING.model_copy(update=settings))
+    denied = threading.Event()
+
+    class Slow(Recorder):
+        def update(self, done, **figures):
+            super().update(done, **figures)
+            if 20 < done < 40:
+                assert denied.wait(120)
+                time.sleep(0.2)
+
+    def deny(_, path):
+        if path.endswith("ckpt-20.data-00000-of-00001"):
+            gcs.bucket("bucket").denied = {"create"}
+            denied.set()
+
+    gcs.before = deny
+    said = Slow()
+    with pytest.raises(StorageError, match="no permission: .*storage.objects.create"):
+        case.train(said, model_root=BUCKET)
+    assert said.updates[-1][0] < 40
+    assert not any("ckpt-" in name for name in gcs.bucket("bucket"))
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_keeps_no_such_weights(tmp_path):
@@ -178,7 +240,6 @@ def test_deterministic_trainings_give_equal_bits(tmp_path):
 
 def test_records_that_tensorflow_can_t_read_are_told_by_its_own_words(tiny, tmp_path):
     from kfdet.models.training import train
-    from kfdet.storage.model_dir import ModelDir
 
     empty = TrainingJournal(experiment_digest="0" * 64, train_time_s=0.0, curve=())
     folder = ModelDir(path=tmp_path)

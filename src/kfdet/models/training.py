@@ -15,7 +15,7 @@ import tf_keras
 from official.core import base_trainer, train_utils
 
 from kfdet.core.training_file import TrainingFile
-from kfdet.errors import ConfigError, TrainingError
+from kfdet.errors import ConfigError, KfdetError, TrainingError
 from kfdet.models.curve import CURVE_EVERY, PointInTheMaking
 from kfdet.models.devices import Device, choose_device, set_precision
 from kfdet.models.disk import explain_full_disk
@@ -40,6 +40,8 @@ class CheckpointStore(Protocol):
     def steps(self) -> tuple[int, ...]: ...
     def prefix(self, step: int) -> str: ...
     def commit(self, step: int, write: Callable[[str], None]) -> None: ...
+    def check_uploads(self) -> None: ...
+    def wait_for_uploads(self) -> None: ...
     def set_aside(self, step: int) -> str: ...
     def write_journal(self, journal: TrainingJournal) -> None: ...
 
@@ -78,7 +80,9 @@ def train(
 
     Raises:
         ConfigError: A GPU is wanted where there is none, or the initial checkpoint does not fit.
-        TrainingError: The loss is no longer a number, or TensorFlow gave up.
+        StorageError: A checkpoint can't be written, or not be uploaded.
+        TrainingError: The loss is no longer a number, TensorFlow gave up, or another process has
+            begun to train in the same place of a bucket.
         TrainingInterrupted: Ctrl-C or SIGTERM.
     """
     settings = experiment.training
@@ -232,8 +236,13 @@ class _Loop:
         every = self.experiment.training.checkpoint_every
         saved = self.step
         point = PointInTheMaking()
-        with tf.summary.create_file_writer(str(self.store.events)).as_default():
+        with (
+            self._checkpoints_up(),
+            tf.summary.create_file_writer(str(self.store.events)).as_default(),
+        ):
             while self.step < steps and stop.received is None:
+                # An upload that failed is no reason to train on to the next one.
+                self.store.check_uploads()
                 size = self._chunk(steps, every)
                 point.add(self._advance(size), steps=size)
                 if self.step % CURVE_EVERY == 0 or self.step == steps:
@@ -242,13 +251,27 @@ class _Loop:
                 if self.step % every == 0 or self.step == steps:
                     self._save()
                     saved = self.step
-        if self.step < steps:
             if saved < self.step:
                 self._save()
+        if self.step < steps:
             raise TrainingInterrupted(
                 f"stopped at step {self.step:,} of {steps:,}, with a checkpoint in "
                 f"{self.store.location}. Run the same command again to go on from there."
             )
+
+    @contextmanager
+    def _checkpoints_up(self) -> Iterator[None]:
+        """Leaves no checkpoint on its way, unless the process must end at once."""
+        try:
+            yield
+        except Exception:
+            try:
+                self.store.wait_for_uploads()
+            except KfdetError as failure:
+                # What went wrong first is what the training ends with.
+                self.progress.note(f"the newest checkpoint is lost: {failure}")
+            raise
+        self.store.wait_for_uploads()
 
     def journal(self) -> TrainingJournal:
         return TrainingJournal(

@@ -10,7 +10,7 @@
   damaged/                                checkpoints that could not be read, moved aside
 
 In a bucket it is the same. What TensorFlow writes goes to a local folder first and is uploaded when
-it is whole, the index last again.
+it is whole, the index last again, beside the training that goes on: one checkpoint at a time.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kfdet.errors import ArtifactError, TrainingError
 from kfdet.schema.training import CheckpointRef, Ledger, TrainingJournal, TrainingSummary
 from kfdet.storage.atomic import explain_os_errors
+from kfdet.storage.background import Background
 from kfdet.storage.checkpoints import checkpoint_digest, local_prefix
 from kfdet.storage.copies import copy_of
 from kfdet.storage.documents import read_document, write_document
@@ -52,6 +53,7 @@ class ModelDir:
     path: Path
     address: str | None = None
     _ownership: int = field(default=0, init=False)
+    _uploading: Background = field(default_factory=Background, init=False)
 
     @classmethod
     def of(cls, root: str, *, experiment_digest: str) -> ModelDir:
@@ -100,10 +102,18 @@ class ModelDir:
     def commit(self, step: int, write: Callable[[str], None]) -> None:
         """Makes a checkpoint appear whole or not at all.
 
+        In a bucket it appears later: it is uploaded in the background, after the one before.
+        `check_uploads` and `wait_for_uploads` tell what becomes of it.
+
         Args:
             step: Its step.
             write: Writes the checkpoint's files under the prefix that it is given.
+
+        Raises:
+            StorageError: It can't be written, or the one before could not be uploaded.
+            TrainingError: Another process has begun to train there.
         """
+        self.wait_for_uploads()
         with explain_os_errors(self.path):
             work = self.path / ".saving"
             shutil.rmtree(work, ignore_errors=True)
@@ -122,28 +132,65 @@ class ModelDir:
             finally:
                 # Of a disk that is full, the beginning of a checkpoint takes the rest.
                 shutil.rmtree(work, ignore_errors=True)
-        self._upload([self.path / file.name for file in written])
-        self._upload([file for file in sorted(self.events.rglob("*")) if file.is_file()])
+        if not self.address:
+            return
+        files = [self.path / file.name for file in written]
+        # Events are written on meanwhile: what there is of them now goes up.
+        events = {
+            file: file.read_bytes() for file in sorted(self.events.rglob("*")) if file.is_file()
+        }
+        self._uploading.start(lambda: self._upload(files, events))
 
-    def _upload(self, files: Sequence[Path]) -> None:
-        """Copies files of the local folder into the bucket, in their order.
+    def check_uploads(self) -> None:
+        """Returns at once, whether the newest checkpoint is where it belongs yet or not.
+
+        Raises:
+            StorageError, TrainingError: It can't be uploaded, as `commit` says.
+        """
+        self._uploading.check()
+
+    def wait_for_uploads(self) -> None:
+        """Returns when every checkpoint is where it belongs, verified.
+
+        Raises:
+            StorageError, TrainingError: One can't be uploaded, as `commit` says.
+        """
+        self._uploading.wait()
+
+    def _upload(self, files: Sequence[Path], contents: Mapping[Path, bytes]) -> None:
+        """Copies files of the local folder into the bucket, in their order, then contents of others.
 
         Raises:
             TrainingError: Another process has begun to train there.
         """
-        if not self.address:
-            return
+        assert self.address
         store = store_of(self.address)
         for file in files:
-            owner = store.find(join(self.address, _OWNER))
-            if self._ownership and (owner is None or owner.generation != self._ownership):
-                raise TrainingError(
-                    "another process has begun to train here",
-                    where=self.address,
-                    remedy="Let one of the two go on: each goes on from the newest checkpoint.",
-                )
-            name = file.relative_to(self.path).as_posix()
-            store.upload(file, join(self.address, name))
+            self._check_owner()
+            store.upload(file, self._there(file))
+        for file, content in contents.items():
+            self._check_owner()
+            store.replace(self._there(file), content)
+
+    def _there(self, file: Path) -> str:
+        return join(self.location, file.relative_to(self.path).as_posix())
+
+    def _check_owner(self) -> None:
+        """Makes sure that no other process has begun to train in the same place of a bucket.
+
+        Raises:
+            TrainingError: One has.
+        """
+        if not self.address or not self._ownership:
+            return
+        place = join(self.address, _OWNER)
+        owner = store_of(place).find(place)
+        if owner is None or owner.generation != self._ownership:
+            raise TrainingError(
+                "another process has begun to train here",
+                where=self.address,
+                remedy="Let one of the two go on: each goes on from the newest checkpoint.",
+            )
 
     def set_aside(self, step: int) -> str:
         """Moves an unreadable checkpoint to `damaged`, where nothing looks for checkpoints."""
@@ -154,8 +201,8 @@ class ModelDir:
             for file in sorted(self.path.glob(f"{_PREFIX}{step}.*"), reverse=True):
                 os.replace(file, folder / file.name)
                 moved.append(folder / file.name)
-        self._upload(moved)
         if self.address:
+            self._upload(moved, {})
             # The index first: a checkpoint is gone when its index is.
             for file in moved:
                 store_of(self.address).delete(join(self.address, file.name))
@@ -172,6 +219,7 @@ class ModelDir:
         return journal
 
     def write_journal(self, journal: TrainingJournal) -> None:
+        self._check_owner()
         write_document(join(self.location, "journal.json"), journal)
 
     def summary(self, *, experiment_digest: str) -> TrainingSummary | None:
@@ -191,6 +239,7 @@ class ModelDir:
         return summary.model_copy(update={"model_dir": self.location, "checkpoints": present})
 
     def write_summary(self, summary: TrainingSummary) -> None:
+        self._check_owner()
         write_document(join(self.location, "training.json"), summary)
 
     def ledger(self) -> Ledger | None:
