@@ -55,9 +55,97 @@ def test_a_folder_that_is_written_is_not_mounted_twice(request_for, tmp_path):
     assert str(tmp_path / "run") not in request.read
 
 
-def test_there_is_a_network_only_where_a_location_is_remote(request_for):
-    assert not request_for(configuration()).network
-    assert request_for(configuration(test="gs://bucket/test-*.tfrecord")).network
+REMOTE = {"test": "gs://bucket/test-*.tfrecord"}
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine on which nobody has logged in; sets variables of its environment."""
+    for name in (
+        "STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG",
+        "KFDET_STORAGE_DEADLINE_S", "XDG_CACHE_HOME",
+    ):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KFDET_CACHE", str(tmp_path / "copies"))
+    return monkeypatch.setenv
+
+
+@pytest.mark.parametrize(
+    ("emulator", "network"),
+    [
+        (None, "default"),
+        ("http://storage.example:4443", "default"),
+        ("http://127.0.0.1:4443", "host"),
+        ("http://localhost:4443", "host"),
+    ],
+)
+def test_there_is_a_network_only_where_a_location_is_remote(
+    request_for, machine, emulator, network
+):
+    if emulator:
+        machine("STORAGE_EMULATOR_HOST", emulator)
+    assert request_for(configuration()).network == "none"
+    assert request_for(configuration(**REMOTE)).network == network
+
+
+def run_arguments(request):
+    arguments = containers.docker_runner(request, events="/run/events").container_run_args
+    return arguments["environment"], {
+        mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in arguments["mounts"]
+    }
+
+
+def key_file(folder, name="key.json"):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text('{"type": "service_account", "private_key": "secret"}')
+    return folder / name
+
+
+def test_copies_of_a_bucket_are_kept_on_this_machines_disk(request_for, machine, tmp_path):
+    request = request_for(configuration(**REMOTE))
+    assert str(tmp_path / "copies") in request.write
+    environment, mounts = run_arguments(request)
+    assert environment["KFDET_CACHE"] == str(tmp_path / "copies")
+    assert mounts[str(tmp_path / "copies")] == (str(tmp_path / "copies"), False)
+    assert (tmp_path / "copies").is_dir()
+
+
+@pytest.mark.parametrize("how", ["key file", "log-in", "log-in elsewhere"])
+def test_credentials_are_mounted_to_be_read_and_stand_in_no_file(
+    request_for, machine, tmp_path, how
+):
+    if how == "key file":
+        source = key_file(tmp_path / "keys")
+        machine("GOOGLE_APPLICATION_CREDENTIALS", "keys/key.json")
+    else:
+        (tmp_path / ".config").mkdir()
+        folder = tmp_path / (".config/gcloud" if how == "log-in" else "elsewhere")
+        source = key_file(folder, "application_default_credentials.json")
+        if how == "log-in elsewhere":
+            machine("CLOUDSDK_CONFIG", str(folder))
+    request = request_for(configuration(**REMOTE))
+    environment, mounts = run_arguments(request)
+    there = environment["GOOGLE_APPLICATION_CREDENTIALS"]
+    assert mounts[there] == (str(source), True)
+    assert str(source) not in request.canonical_json()
+    assert "secret" not in str((environment, mounts, request))
+
+
+def test_containers_that_reach_nothing_and_other_servers_get_no_credentials(
+    request_for, machine, tmp_path
+):
+    machine("GOOGLE_APPLICATION_CREDENTIALS", str(key_file(tmp_path / "keys")))
+    environment, mounts = run_arguments(request_for(configuration()))
+    assert environment == {"KFDET_EVENTS": "/run/events"}
+    assert set(mounts) == {str(tmp_path / name) for name in ("data", "maps", "registry", "run")}
+    machine("STORAGE_EMULATOR_HOST", "http://127.0.0.1:4443")
+    machine("KFDET_STORAGE_DEADLINE_S", "20")
+    environment, mounts = run_arguments(request_for(configuration(**REMOTE)))
+    assert "GOOGLE_APPLICATION_CREDENTIALS" not in environment
+    assert environment["STORAGE_EMULATOR_HOST"] == "http://127.0.0.1:4443"
+    assert environment["KFDET_STORAGE_DEADLINE_S"] == "20"
+    assert not [source for source, _ in mounts.values() if "keys" in source]
 
 
 def test_images_are_those_that_the_compiled_pipeline_names(request_for):

@@ -1,6 +1,5 @@
 """The compiled pipeline in its containers: a gate that fails, one that passes, and an interrupt."""
 
-import functools
 import json
 import os
 import signal
@@ -8,11 +7,13 @@ import subprocess
 import sys
 import time
 import uuid
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
+import yaml
+from gcs_fake.server import FakeGcs, serving
 from kfp import compiler, dsl
-from tiny_run import statuses, write_configurations
+from tiny_run import configuration, statuses, write_configurations
 
 from kfdet.cli.containers import ContainerRequest
 from kfdet.cli.local_pipeline import PipelineRequest
@@ -159,45 +160,109 @@ def test_an_engine_that_is_not_there_is_said_so(user):
     assert "Traceback" not in done.stderr
 
 
-def test_a_container_that_fails_at_once_is_a_failure_every_time(user, images):
-    component = functools.partial(
-        dsl.component,
-        base_image=images["light"],
-        install_kfp_package=False,
-        packages_to_install=[],
+def test_data_and_registry_in_a_bucket_are_reached_from_the_containers(user, engine):
+    gcs = FakeGcs()
+    for path in (user.folder / "data").iterdir():
+        gcs.put("bucket", f"data/{path.name}", path.read_bytes())
+    config = configuration(at_least=0.0)
+    config["dataset"] = {key: f"gs://bucket/{place}" for key, place in config["dataset"].items()}
+    config["registry"] = {"uri": "gs://bucket/registry"}
+    (user.folder / "bucket.yaml").write_text(yaml.safe_dump(config))
+    with serving(gcs) as endpoint:
+        record = run(replace(user, variables={"STORAGE_EMULATOR_HOST": endpoint}), "bucket.yaml")
+    assert (record.verdict, record.published_version) == ("pass", 1)
+    assert "registry/tiny/versions/000001/version.json" in gcs.bucket("bucket")
+    # Every shard was copied once, for all the containers.
+    downloads = [line for line in gcs.log if "/download/" in line and ".tfrecord" in line]
+    assert len(downloads) == len(set(downloads)) > 2
+    assert not containers_left(engine)
+
+
+def one_component(function, image):
+    component = dsl.component(
+        function, base_image=image, install_kfp_package=False, packages_to_install=[]
     )
 
-    @component
+    @dsl.pipeline(name="one-component")
+    def pipeline(times: int):
+        component(times=times).set_caching_options(enable_caching=False)
+
+    return pipeline
+
+
+def run_alone(owner, pipeline, name, *, times=0, variables=(), **containers):
+    """Runs a pipeline as `kfdet run` would; returns its exit code, the tasks told, and its log."""
+    folder = owner.folder / name
+    folder.mkdir(exist_ok=True)
+    compiler.Compiler().compile(pipeline, str(folder / "pipeline.yaml"))
+    tasks = folder / f"tasks-{times}.jsonl"
+    settings = {"user": "0:0", "read": (), "network": "none", **containers}
+    request = PipelineRequest(
+        pipeline=str(folder / "pipeline.yaml"),
+        arguments={"times": times},
+        pipeline_root=str(folder / "artifacts"),
+        cache_root=None,
+        tasks=str(tasks),
+        containers=ContainerRequest(
+            run=uuid.uuid4().hex, write=(str(folder),), images_digest="", **settings
+        ),
+    )
+    (folder / "request.json").write_text(request.canonical_json())
+    with subprocess.Popen(
+        [sys.executable, "-m", "kfdet.cli.local_pipeline", str(folder / "request.json")],
+        env={**owner.environment, "KFDET_EVENTS": str(folder / "events.jsonl"), **dict(variables)},
+        cwd=owner.folder,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        log = process.stdout.read()
+        process.wait(timeout=120)
+    return process.returncode, tasks.read_text(), log
+
+
+def test_credentials_can_be_read_by_the_stages_alone_and_not_be_changed(user, images):
+    def look(times: int):
+        import os
+        from pathlib import Path
+
+        file = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+        assert "of nobody" in file.read_text()
+        try:
+            file.write_text("changed")
+        except OSError:
+            return
+        raise SystemExit("it could be written")
+
+    key = user.folder / "key.json"
+    key.write_text('{"type": "service_account", "private_key": "of nobody"}')
+    key.chmod(0o600)
+    code, tasks, log = run_alone(
+        user, one_component(look, images["light"]), "looking", network="host",
+        variables={"GOOGLE_APPLICATION_CREDENTIALS": str(key)},
+    )  # fmt: skip
+    assert code == 0, log
+    written = [path for path in (user.folder / "looking").rglob("*") if path.is_file()]
+    texts = [log, tasks, *(path.read_text() for path in written if path.suffix != ".yaml")]
+    assert not [text for text in texts if "private_key" in text or str(key) in text]
+
+
+def test_a_relative_path_is_the_same_in_a_container(user, images):
+    """As that of an initial checkpoint, which names an experiment, and so must not be changed."""
+
+    def look(times: int):
+        from pathlib import Path
+
+        assert "one-component" in Path("relative/pipeline.yaml").read_text()
+
+    code, _, log = run_alone(user, one_component(look, images["light"]), "relative")
+    assert code == 0, log
+
+
+def test_a_container_that_fails_at_once_is_a_failure_every_time(user, images):
     def stumble(times: int):
         raise SystemExit(3)
 
-    @dsl.pipeline(name="stumbling")
-    def stumbling(times: int):
-        stumble(times=times).set_caching_options(enable_caching=False)
-
-    folder = user.folder / "stumbling"
-    folder.mkdir()
-    compiler.Compiler().compile(stumbling, str(folder / "pipeline.yaml"))
+    pipeline = one_component(stumble, images["light"])
     for attempt in range(5):
-        tasks = folder / f"tasks-{attempt}.jsonl"
-        request = PipelineRequest(
-            pipeline=str(folder / "pipeline.yaml"),
-            arguments={"times": attempt},
-            pipeline_root=str(folder / "artifacts"),
-            cache_root=None,
-            tasks=str(tasks),
-            containers=ContainerRequest(
-                run=uuid.uuid4().hex, user="0:0", read=(), write=(str(folder),), network=False,
-                images_digest="",
-            ),
-        )  # fmt: skip
-        Path(folder, "request.json").write_text(request.canonical_json())
-        with subprocess.Popen(
-            [sys.executable, "-m", "kfdet.cli.local_pipeline", str(folder / "request.json")],
-            env={**user.environment, "KFDET_EVENTS": str(folder / "events.jsonl")},
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as process:  # fmt: skip
-            process.wait(timeout=120)
-        assert process.returncode == 1
-        statuses = [json.loads(line)["status"] for line in tasks.read_text().splitlines()]
-        assert "done" not in statuses
+        code, tasks, _ = run_alone(user, pipeline, "stumbling", times=attempt)
+        assert code == 1
+        assert "done" not in [json.loads(line)["status"] for line in tasks.splitlines()]

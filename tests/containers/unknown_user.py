@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts import containers
@@ -19,6 +19,7 @@ class User:
 
     engine: containers.Engine
     folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
 
     def command(self, *arguments):
         only = "-all,+dac_read_search"
@@ -28,7 +29,8 @@ class User:
 
     @property
     def environment(self):
-        return {**self.engine.environment, "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        home = {"HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**self.engine.environment, **home, **self.variables}
 
     def kfdet(self, *arguments, check=True):
         done = subprocess.run(

@@ -284,6 +284,30 @@ def test_no_credentials_are_one_sentence(monkeypatch, tmp_path):
         store_of(HERE)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "was not found"),
+        ("rubbish", "is not a valid json file"),
+        ("{}", "does not have a valid type"),
+        ('{"type": "service_account", "private_key": "secret"}', "Failed to load service account"),
+    ],
+)
+def test_a_key_file_that_is_none_is_named(monkeypatch, tmp_path, content, said):
+    key = tmp_path / "key.json"
+    if content is not None:
+        key.write_text(content)
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    store_of.__globals__["_bucket_store"].cache_clear()
+    with pytest.raises(
+        StorageError, match=f"^gs://: GOOGLE_APPLICATION_CREDENTIALS names {key}: .*{said}"
+    ) as failure:
+        store_of(HERE)
+    assert "no credentials" not in str(failure.value)
+    assert "secret" not in str(failure.value)
+
+
 def test_nobody_listening_is_one_sentence():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

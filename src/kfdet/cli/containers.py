@@ -11,7 +11,8 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -21,9 +22,14 @@ from kfdet.schema.base import Schema
 from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import RunConfig
 from kfdet.storage.atomic import explain_os_errors
+from kfdet.storage.copies import CACHE_VARIABLE, cache_folder
 from kfdet.storage.locations import is_remote
+from kfdet.storage.stores import CREDENTIALS_VARIABLE, DEADLINE_VARIABLE, EMULATOR_VARIABLE
 
 _LABEL = "kfdet.run"
+# Where containers find the credentials, wherever this machine keeps them.
+_CREDENTIALS_FILE = "/run/kfdet/credentials.json"
+_HANDED_ON = (EMULATOR_VARIABLE, DEADLINE_VARIABLE)
 _KILLED = 137
 _LOOKS = 2
 _SECONDS_BETWEEN_LOOKS = 0.3
@@ -35,7 +41,7 @@ class ContainerRequest(Schema):
     user: uid:gid that tasks run as and their files belong to.
     read: Folders mounted at their own paths, to be read.
     write: Folders mounted at their own paths, to be written.
-    network: Whether tasks may reach anything.
+    network: The engine's name of what tasks may reach; none where all data is local.
     images_digest: Digest of the images' ids; other images are other code.
     """
 
@@ -43,7 +49,7 @@ class ContainerRequest(Schema):
     user: str
     read: tuple[str, ...]
     write: tuple[str, ...]
-    network: bool
+    network: Literal["none", "default", "host"]
     images_digest: str
 
 
@@ -65,18 +71,34 @@ def container_request(config: RunConfig, *, root: Path, pipeline: Path) -> Conta
     registry = config.registry.uri
     write = {root}
     if not is_remote(registry):
-        with explain_os_errors(Path(registry)):
-            Path(registry).mkdir(parents=True, exist_ok=True)
-        write.add(Path(registry).absolute())
+        write.add(_made(Path(registry)))
     read = {_folder(location) for location in reads if not is_remote(location)} - write
+    remote = any(is_remote(location) for location in (*reads, registry))
+    if remote:
+        # The containers' own disk is memory, and each would copy the data anew.
+        write.add(_made(cache_folder()))
     return ContainerRequest(
         run=uuid.uuid4().hex,
         user=f"{os.getuid()}:{os.getgid()}",
         read=tuple(sorted(map(str, read))),
         write=tuple(sorted(map(str, write))),
-        network=any(is_remote(location) for location in (*reads, registry)),
+        network=_network() if remote else "none",
         images_digest=_images_digest(_images(pipeline)),
     )
+
+
+def _made(folder: Path) -> Path:
+    """Returns a folder's path after making it: Docker would make it for root."""
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute()
+
+
+def _network() -> Literal["default", "host"]:
+    """Returns the network that the storage is reached from."""
+    server = urlsplit(os.environ.get(EMULATOR_VARIABLE, "")).hostname
+    # A server that only this machine can reach is only reached from this machine's own network.
+    return "host" if server in ("localhost", "127.0.0.1", "::1") else "default"
 
 
 def _folder(pattern: str) -> Path:
@@ -148,20 +170,53 @@ def docker_runner(request: ContainerRequest, *, events: str) -> Any:
     from kfp.local import docker_task_handler
 
     docker_task_handler.run_docker_container = _run_container
+    environment, mounts = ({}, []) if request.network == "none" else _storage_access()
     return local.DockerRunner(
         user=request.user,
+        # For relative paths, which name an experiment and so can't be made absolute.
+        working_dir=str(Path.cwd()),
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         read_only=True,
         tmpfs={"/tmp": "mode=1777"},  # noqa: S108 the containers' own
-        network_mode=None if request.network else "none",
+        network_mode=request.network,
         labels={_LABEL: request.run},
-        environment={EVENTS_VARIABLE: events},
+        environment={EVENTS_VARIABLE: events, **environment},
         mounts=[
+            *mounts,
             *(Mount(path, path, type="bind", read_only=True) for path in request.read),
             *(Mount(path, path, type="bind") for path in request.write),
         ],
     )
+
+
+def _storage_access() -> tuple[dict[str, str], list[Any]]:
+    """Returns variables and mounts by which containers reach buckets as this process does.
+
+    Credentials are a file that is mounted to be read. This process's environment names it, not the
+    request, which is kept with the run.
+    """
+    from docker.types import Mount
+
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    environment = {CACHE_VARIABLE: str(cache_folder()), **handed_on}
+    file = _credentials_file()
+    # Another server than Google's is given no credentials.
+    if file is None or os.environ.get(EMULATOR_VARIABLE):
+        return environment, []
+    mount = Mount(_CREDENTIALS_FILE, str(file), type="bind", read_only=True)
+    return {**environment, CREDENTIALS_VARIABLE: _CREDENTIALS_FILE}, [mount]
+
+
+def _credentials_file() -> Path | None:
+    """Returns the file that Google's libraries take their credentials from, if there is one.
+
+    Where there is none, the machine itself may have an identity, which its containers share.
+    """
+    folder = os.environ.get("CLOUDSDK_CONFIG") or Path("~/.config/gcloud").expanduser()
+    logged_in = Path(folder, "application_default_credentials.json")
+    file = Path(os.environ.get(CREDENTIALS_VARIABLE) or logged_in)
+    return file.absolute() if file.is_file() else None
 
 
 def _run_container(

@@ -35,6 +35,7 @@ from kfdet.storage.atomic import explain_os_errors, write_text
 from kfdet.storage.dataset import data_digest, dataset_digests
 from kfdet.storage.documents import write_document
 from kfdet.storage.label_maps import read_label_map
+from kfdet.storage.registry import ModelRegistry
 from kfdet.storage.run_config import dump_yaml, read_run_config
 
 _SECONDS_TO_STOP = 120.0
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs a configuration; prints the stages live, a table, the verdict and the report's path."""
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     check_policy(config)
+    check_registry(config)
     folder = RunFolder(Path(arguments.out or f"runs/{config.name}"))
     console = Console(stderr=arguments.json)
     with folder.locked():
@@ -73,6 +75,11 @@ def check_policy(config: RunConfig) -> None:
         ious=config.evaluation.iou_thresholds,
         where="gate",
     )
+
+
+def check_registry(config: RunConfig) -> None:
+    """Refuses a registry that can't be read, before anything is spent on the run."""
+    ModelRegistry(config.registry.uri, model=config.registry.model or config.name).champion()
 
 
 def _run(

@@ -32,19 +32,26 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from kfdet.errors import ConfigError, StorageError
 from kfdet.storage.atomic import new_file
 from kfdet.storage.locations import Address
-from kfdet.storage.stores import NOTHING, StaleGeneration, StoredObject, encode_crc32c, missing
+from kfdet.storage.stores import (
+    CREDENTIALS_VARIABLE,
+    DEADLINE_VARIABLE,
+    EMULATOR_VARIABLE,
+    NOTHING,
+    StaleGeneration,
+    StoredObject,
+    encode_crc32c,
+    missing,
+)
 from kfdet.storage.uploads import TOKEN, ResumableUpload
 
-DEADLINE_VARIABLE = "KFDET_STORAGE_DEADLINE_S"
 _DEADLINE_S = 300.0
-_EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
 _TIMEOUT_S = (10.0, 60.0)
 # Resumable uploads go in multiples of 256 KiB.
 _CHUNK_BYTES = 8 << 20
 _LOG_IN = (
     "Log in with `gcloud auth application-default login`, name a key file in "
-    "GOOGLE_APPLICATION_CREDENTIALS, or give the pod's service account an identity."
+    f"{CREDENTIALS_VARIABLE}, or give the pod's service account an identity."
 )
 _FAILURES = (
     api.GoogleAPIError,
@@ -97,7 +104,7 @@ class BucketStore:
         try:
             credentials: Any = (
                 AnonymousCredentials()  # type: ignore[no-untyped-call]
-                if os.environ.get(_EMULATOR_VARIABLE)
+                if os.environ.get(EMULATOR_VARIABLE)
                 else google.auth.default(scopes=_SCOPES)[0]
             )
         except auth.GoogleAuthError as failure:
@@ -332,12 +339,14 @@ def _explained(failure: Exception, *, location: str) -> Exception:
 
 def _no_credentials(failure: Exception, *, location: str | None = None) -> StorageError:
     """Returns the error for credentials that are missing, expired or revoked."""
-    lacking = isinstance(failure, auth.DefaultCredentialsError)
-    what = (
-        "no credentials were found"
-        if lacking
-        else f"the credentials are not accepted: {_reason(failure)}"
-    )
+    named = os.environ.get(CREDENTIALS_VARIABLE)
+    if not isinstance(failure, auth.DefaultCredentialsError):
+        what = f"the credentials are not accepted: {_reason(failure)}"
+    elif named:
+        # Google's reason may come with the error that it follows from.
+        what = f"{CREDENTIALS_VARIABLE} names {named}: {str(failure.args[0]).rstrip('.')}"
+    else:
+        what = "no credentials were found"
     return StorageError(what, where=location or "gs://", remedy=_LOG_IN)
 
 
