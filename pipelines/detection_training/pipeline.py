@@ -1,10 +1,13 @@
 """The whole way: raw records in, a gated, exported, published detector out."""
 
+import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import List, Literal
 
 from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.graph_component import GraphComponent
 
 from components.champion.component import champion
@@ -23,6 +26,7 @@ from components.train.component import train
 from components.validate.component import validate
 from components.warmstart.component import warmstart
 from kfdet.schema.cluster_config import ClusterConfig, ImagesConfig, ResourcesConfig
+from kfdet.schema.run_record import CHAMPION_TASKS
 from pipelines.detection_training.placement import place
 
 _DESCRIPTION = "Examine, validate, render, check, train, select, evaluate, merge, gate; if pass: export, publish."
@@ -250,10 +254,13 @@ def _champion_on_the_same_images(
     after a condition that may not hold, but after a pipeline that has one.
     """
 
-    def of_champion(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        # A name of its own, and what it says goes to the gate's line: it works for the gate.
-        task.set_display_name(f"champion: {task.name}")
-        return task.set_env_variable(name="KFDET_STAGE", value="gate")
+    def of_champion(component: BaseComponent) -> Callable[..., dsl.PipelineTask]:
+        """Returns a component whose tasks have a name of their own and speak for the gate."""
+        named = copy.copy(component)
+        name = component.name if component is champion else f"champion-{component.name}"
+        assert name in CHAMPION_TASKS
+        named.component_spec = dataclasses.replace(component.component_spec, name=name)
+        return lambda **inputs: named(**inputs).set_env_variable(name="KFDET_STAGE", value="gate")
 
     @dsl.pipeline(name="champion-on-the-same-images")
     def pipeline(
@@ -270,48 +277,40 @@ def _champion_on_the_same_images(
         manifest: dsl.Input[dsl.Artifact],
     ):
         # The champion may have changed since an equal task ran: never from the cache.
-        looked = of_champion(
-            light(
-                champion(
-                    policy=policy, registry=registry, model=model, split="test", manifest=manifest
-                )
+        looked = light(
+            of_champion(champion)(
+                policy=policy, registry=registry, model=model, split="test", manifest=manifest
             )
         ).set_caching_options(enable_caching=False)
         with dsl.If(looked.outputs["Output"] == "evaluate", name="measured-elsewhere"):
             with dsl.ParallelFor(items=shards, name="evaluate-champion") as shard:
-                evaluated = of_champion(
-                    inference(
-                        evaluate(
-                            shard=shard,
-                            num_shards=num_shards,
-                            split="test",
-                            selected=looked.outputs["selected"],
-                            batch_size=batch_size,
-                            experiment=experiment,
-                            manifest=manifest,
-                        )
-                    )
-                )
-            merged = of_champion(
-                light(
-                    merge(
+                evaluated = inference(
+                    of_champion(evaluate)(
+                        shard=shard,
+                        num_shards=num_shards,
                         split="test",
-                        engine=engine,
-                        measurement=measurement,
-                        diagnosis=diagnosis,
-                        shards=dsl.Collected(evaluated.outputs["detections"]),
+                        selected=looked.outputs["selected"],
+                        batch_size=batch_size,
+                        experiment=experiment,
                         manifest=manifest,
                     )
                 )
+            merged = light(
+                of_champion(merge)(
+                    split="test",
+                    engine=engine,
+                    measurement=measurement,
+                    diagnosis=diagnosis,
+                    shards=dsl.Collected(evaluated.outputs["detections"]),
+                    manifest=manifest,
+                )
             )
-            of_champion(
-                light(
-                    record(
-                        registry=registry,
-                        model=model,
-                        metrics_json=merged.outputs["metrics_json"],
-                        evidence=merged.outputs["evidence"],
-                    )
+            light(
+                of_champion(record)(
+                    registry=registry,
+                    model=model,
+                    metrics_json=merged.outputs["metrics_json"],
+                    evidence=merged.outputs["evidence"],
                 )
             ).set_caching_options(enable_caching=False)
 

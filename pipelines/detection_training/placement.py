@@ -6,6 +6,8 @@ from kfp import dsl, kubernetes
 
 from components import _images
 from kfdet.schema.cluster_config import (
+    CREDENTIALS_FOLDER,
+    CREDENTIALS_VARIABLE,
     VOLUMES_VARIABLE,
     ClusterConfig,
     ImagesConfig,
@@ -78,5 +80,11 @@ def _give(task: dsl.PipelineTask, cluster: ClusterConfig, *, shared_memory: str 
         kubernetes.use_secret_as_env(
             task, secret_name=secret.name, secret_key_to_env=secret.env, optional=secret.optional
         )
+    if cluster.storage_key:
+        kubernetes.use_secret_as_volume(
+            task, secret_name=cluster.storage_key.secret, mount_path=CREDENTIALS_FOLDER
+        )
+        file = f"{CREDENTIALS_FOLDER}/{cluster.storage_key.key}"
+        task.set_env_variable(CREDENTIALS_VARIABLE, file)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))

@@ -225,6 +225,22 @@ class TestWait:
         assert "stage validate: 2 faults:\n  - box outside\n  - no image." in done.stderr
         assert "kfdet logs" in done.stderr
 
+    def test_the_champion_s_evaluation_is_a_stage_of_its_own(self, double):
+        champion = {
+            "champion": "SUCCEEDED", "champion-evaluate": ["SUCCEEDED", "SUCCEEDED"],
+            "champion-merge": {"state": "FAILED"},
+        }  # fmt: skip
+        before_gate = dict.fromkeys(STAGES[: STAGES.index("gate")], "SUCCEEDED")
+        said = "[gate] failed: shard 1 of 2 is missing.\nexit status 10\n"
+        double.plan([ended(before_gate | champion, "FAILED")], {"champion-merge": said})
+        done = wait(double, code=10)
+        assert "stage champion: shard 1 of 2 is missing." in done.stderr
+        statuses = {
+            stage["stage"]: stage["status"] for stage in json.loads(done.stdout)["stages"]
+        }  # fmt: skip
+        assert (statuses["evaluate"], statuses["merge"]) == ("done", "done")
+        assert (statuses["champion"], statuses["gate"]) == ("failed", "skipped")
+
     def test_a_run_that_never_reached_a_stage_says_why(self, double):
         double.plan([{"state": "FAILED", "tasks": {}, "error": "unschedulable: no such volume"}])
         assert "unschedulable: no such volume" in wait(double, code=1).stderr

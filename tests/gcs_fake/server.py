@@ -269,6 +269,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self._query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         gcs = self.gcs
+        if match := re.fullmatch(r"/storage/v1/b/([^/]+)", parts.path):
+            return self._of_bucket(match[1])
         with gcs._lock:
             gcs.log.append(f"{self.command} {unquote(parts.path)}")
         if gcs.before:
@@ -287,6 +289,16 @@ class Handler(BaseHTTPRequestHandler):
         if self._fault == "answer 503":
             return self._fail(503, "Backend error.")
         return self._answer(status, headers, content)
+
+    def _of_bucket(self, name: str) -> None:
+        """Answers what google-cloud-storage asks beside the work, for its traces, at any moment.
+
+        It is no part of what the tests count and disturb.
+        """
+        self._fault = None
+        if name not in self.gcs.buckets:
+            return self._fail(404, "The specified bucket does not exist.")
+        return self._answer(*self._json({"kind": "storage#bucket", "name": name}))
 
     def _route(self, path: str) -> tuple[int, dict[str, str], bytes]:
         if match := re.fullmatch(r"(?:/download)?/storage/v1/b/([^/]+)/o/(.+)", path):

@@ -7,7 +7,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from kfdet.schema.run_record import STAGES
+from kfdet.schema.run_record import CHAMPION_TASKS, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "pipelines" / "detection_training" / "pipeline.yaml"
@@ -34,8 +34,8 @@ def test_it_parses_into_the_pipeline_protos(documents, spec):
         documents[0]["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
     )
     assert spec.pipeline_info.name == "detection-training"
-    of_champion = {"exec-champion", "exec-evaluate-2", "exec-merge-2", "exec-record"}
-    assert set(deployment.executors) == {f"exec-{stage}" for stage in STAGES} | of_champion
+    tasks = (*STAGES, *CHAMPION_TASKS)
+    assert set(deployment.executors) == {f"exec-{task}" for task in tasks}
     for platform in documents[1:]:
         json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
 
@@ -65,7 +65,7 @@ def test_gate_and_publish_are_never_taken_from_the_cache(spec):
         return found
 
     uncached = {name for name, cached in caching(spec.root.dag.tasks).items() if not cached}
-    assert uncached == {"gate", "publish", "champion", "record"}
+    assert uncached == {"gate", "publish", "champion", "champion-record"}
 
 
 def test_the_champion_is_evaluated_only_where_it_was_measured_elsewhere(spec):
@@ -78,19 +78,26 @@ def test_the_champion_is_evaluated_only_where_it_was_measured_elsewhere(spec):
     assert condition.trigger_policy.condition == (
         "inputs.parameter_values['pipelinechannel--champion-Output'] == 'evaluate'"
     )
-    names = [task.task_info.name for task in inside.values()]
-    assert "champion: champion" in names
 
 
-def test_tasks_that_work_for_the_gate_have_names_of_their_own(spec):
-    """Where a component serves twice, the run's table goes by these names."""
+def test_every_task_has_a_name_that_no_other_has(spec):
+    """On a cluster, a node is called by the key of its task, on one machine by its shown name."""
     names = [
-        task.task_info.name
+        (key, task.task_info.name)
         for component in (spec.root, *spec.components.values())
-        for task in component.dag.tasks.values()
+        for key, task in component.dag.tasks.items()
         if spec.components[task.component_ref.name].executor_label
     ]
-    assert sorted(set(names)) == sorted(names)
+    assert sorted(names) == sorted((task, task) for task in (*STAGES, *CHAMPION_TASKS))
+
+
+def test_tasks_that_work_for_the_gate_say_so(documents):
+    told = {
+        name.removeprefix("exec-")
+        for name, executor in documents[0]["deploymentSpec"]["executors"].items()
+        if {"name": "KFDET_STAGE", "value": "gate"} in executor["container"].get("env", [])
+    }
+    assert told == set(CHAMPION_TASKS)
 
 
 def loops(spec):

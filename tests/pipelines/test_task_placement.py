@@ -15,7 +15,8 @@ CLUSTER = {
         {"claim": "data", "path": "/mnt/data", "sub_path": "shapes"},
         {"claim": "kfdet", "path": "/mnt/kfdet"},
     ],
-    "secrets": [{"name": "bucket", "env": {"key.json": "KEY"}, "optional": True}],
+    "secrets": [{"name": "proxy", "env": {"address": "KEY"}, "optional": True}],
+    "storage_key": {"secret": "bucket-key", "key": "robot.json"},
     "image_pull_secrets": ["registry"],
     "labels": {"team": "vision"},
     "annotations": {"example.com/ticket": "42"},
@@ -111,6 +112,18 @@ def test_what_holds_for_the_cluster_reaches_every_pod(configured):
         assert one.pod_metadata.annotations["example.com/ticket"] == "42"
 
 
+def test_every_task_finds_the_key_of_the_buckets_in_a_file(configured, default):
+    for name, one in executors(configured).items():
+        (mounted,) = one.secret_as_volume
+        assert (mounted.secret_name, mounted.optional) == ("bucket-key", False), name
+        container = configured[0]["deploymentSpec"]["executors"][name]["container"]
+        environment = {e["name"]: e["value"] for e in container["env"]}
+        assert environment["GOOGLE_APPLICATION_CREDENTIALS"] == f"{mounted.mount_path}/robot.json"
+    for one in executors(default).values():
+        assert not one.secret_as_volume
+    assert "GOOGLE_APPLICATION_CREDENTIALS" not in str(default)
+
+
 def test_every_task_is_told_of_the_volumes_that_it_sees(configured, default):
     for name, executor in configured[0]["deploymentSpec"]["executors"].items():
         environment = {e["name"]: e["value"] for e in executor["container"]["env"]}
@@ -175,6 +188,14 @@ def test_a_run_that_starts_from_the_champion_asks_for_it_anew(tmp_path):
         ({"train": {"tolerations": [{"operator": "Equal", "key": "gpu"}]}}, "takes a value"),
         ({"train": {"timeout_s": 0}}, "timeout_s"),
         ({"secrets": [{"name": "s", "env": {"k": "NOT-A-NAME"}}]}, "secrets.0.env.k"),
+        ({"storage_key": {"secret": "s", "key": "../key"}}, "storage_key.key"),
+        (
+            {
+                "storage_key": {"secret": "s"},
+                "secrets": [{"name": "s", "env": {"k": "GOOGLE_APPLICATION_CREDENTIALS"}}],
+            },
+            "so does a secret",
+        ),
     ],
 )
 def test_what_kubernetes_would_refuse_is_refused_in_the_configuration(changes, said):

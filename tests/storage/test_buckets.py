@@ -142,6 +142,42 @@ def test_no_fault_loses_doubles_or_changes_a_byte_on_the_way_down(size, faults):
             assert explained and faults.count("body changed") >= 5  # noqa: PT018 allowed, not wanted
 
 
+@settings(max_examples=60)
+@given(
+    size=st.integers(0, 3 * QUANTUM),
+    begin=st.integers(0, 3 * QUANTUM),
+    length=st.integers(0, QUANTUM),
+    faults=st.lists(st.sampled_from([None, *set(FAULTS) - {"body changed"}]), max_size=8),
+)
+def test_no_fault_loses_or_doubles_a_byte_of_a_range(size, begin, length, faults):
+    """A changed byte can't be told: there is no checksum of a part."""
+    gcs, content = FakeGcs(), (BIG * 2)[:size]
+    gcs.put("bucket", "folder/object", content)
+    with serving(gcs) as endpoint:
+        store = connect(endpoint)
+        gcs.faults = list(faults)
+        assert store.read_range(HERE, begin, begin + length) == content[begin : begin + length]
+
+
+@pytest.mark.parametrize("lost", LOST_ANSWERS)
+def test_a_deletion_whose_answer_was_lost_spares_what_was_written_since(store, gcs, lost):
+    store.replace(HERE, b"old")
+    deletions = []
+
+    def write_between(method, path):
+        if method == "DELETE":
+            deletions.append(path)
+            if len(deletions) == 1:
+                gcs.faults = [lost]
+            else:
+                gcs.put("bucket", "folder/object", b"new")
+
+    gcs.before = write_between
+    store.delete(HERE)
+    assert len(deletions) == 2
+    assert store.read(HERE) == b"new"
+
+
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_failure_that_stays_ends_at_the_deadline_and_leaves_the_old_object(gcs, kind, tmp_path):
     gcs.put("bucket", "folder/object", b"old")

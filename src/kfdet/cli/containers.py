@@ -19,16 +19,16 @@ import yaml
 from kfdet.errors import ConfigError, KfdetError, UsageError
 from kfdet.progress import EVENTS_VARIABLE
 from kfdet.schema.base import Schema
+from kfdet.schema.cluster_config import CREDENTIALS_FOLDER, CREDENTIALS_VARIABLE
 from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import RunConfig
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.copies import CACHE_VARIABLE, cache_folder
 from kfdet.storage.locations import is_remote
-from kfdet.storage.stores import CREDENTIALS_VARIABLE, DEADLINE_VARIABLE, EMULATOR_VARIABLE
+from kfdet.storage.stores import DEADLINE_VARIABLE, EMULATOR_VARIABLE
 
 _LABEL = "kfdet.run"
-# Where containers find the credentials, wherever this machine keeps them.
-_CREDENTIALS_FILE = "/run/kfdet/credentials.json"
+_CREDENTIALS_FILE = f"{CREDENTIALS_FOLDER}/key.json"
 _HANDED_ON = (EMULATOR_VARIABLE, DEADLINE_VARIABLE)
 _KILLED = 137
 _LOOKS = 2
@@ -213,7 +213,7 @@ def _credentials_file() -> Path | None:
 
     Where there is none, the machine itself may have an identity, which its containers share.
     """
-    folder = os.environ.get("CLOUDSDK_CONFIG") or Path("~/.config/gcloud").expanduser()
+    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
     logged_in = Path(folder, "application_default_credentials.json")
     file = Path(os.environ.get(CREDENTIALS_VARIABLE) or logged_in)
     return file.absolute() if file.is_file() else None

@@ -185,6 +185,20 @@ class SecretConfig(Schema):
     optional: bool = Field(default=False, description="start the pods without it too")
 
 
+# What Google's libraries know a file with credentials by, and where tasks find one.
+CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+CREDENTIALS_FOLDER = "/run/kfdet/credentials"
+
+
+class StorageKeyConfig(Schema):
+    """A Kubernetes secret with a key file for gs://, where the pods' account has no identity."""
+
+    secret: KubernetesName = Field(description="name of the secret")
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")] = Field(
+        default="key.json", description="key of the secret that holds the file"
+    )
+
+
 class ClusterConfig(Schema):
     """What only a run on a cluster needs; one machine has no use for it."""
 
@@ -214,6 +228,11 @@ class ClusterConfig(Schema):
     )
     volumes: tuple[VolumeConfig, ...] = Field(default=(), description="mounted by every task")
     secrets: tuple[SecretConfig, ...] = Field(default=(), description="seen by every task")
+    storage_key: StorageKeyConfig | None = Field(
+        default=None,
+        description="credentials for gs://, mounted by every task; that of the pods' account when "
+        "absent",
+    )
     image_pull_secrets: tuple[KubernetesName, ...] = Field(
         default=(), description="secrets of the image registry"
     )
@@ -231,4 +250,11 @@ class ClusterConfig(Schema):
         paths = [volume.path.rstrip("/") for volume in self.volumes]
         if len(set(paths)) < len(paths):
             raise ValueError("two volumes have the same path")
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_given_once(self) -> ClusterConfig:
+        variables = {name for secret in self.secrets for name in secret.env.values()}
+        if self.storage_key and CREDENTIALS_VARIABLE in variables:
+            raise ValueError(f"storage_key sets {CREDENTIALS_VARIABLE}, and so does a secret")
         return self

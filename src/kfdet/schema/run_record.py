@@ -14,6 +14,8 @@ STAGES = (
     "examine", "validate", "render", "check", "train", "select", "evaluate", "merge", "gate", "export",
     "publish",
 )  # fmt: skip
+# What measures the champion for the gate. A cluster tells the tasks of a run apart by these alone.
+CHAMPION_TASKS = ("champion", "champion-evaluate", "champion-merge", "champion-record")
 StageStatus = Literal["done", "cached", "failed", "skipped"]
 
 

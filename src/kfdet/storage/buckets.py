@@ -30,10 +30,10 @@ from google.cloud.storage.exceptions import InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from kfdet.errors import ConfigError, StorageError
+from kfdet.schema.cluster_config import CREDENTIALS_VARIABLE
 from kfdet.storage.atomic import new_file
 from kfdet.storage.locations import Address
 from kfdet.storage.stores import (
-    CREDENTIALS_VARIABLE,
     DEADLINE_VARIABLE,
     EMULATOR_VARIABLE,
     NOTHING,
@@ -147,15 +147,17 @@ class BucketStore:
         return whole.getvalue()
 
     def read_range(self, location: str, begin: int, end: int) -> bytes:
-        if end <= begin:
-            return b""
-        blob = self._blob(location)
         try:
-            return self._persist(
-                lambda: self._range(blob, begin, end, exact=False), location=location
-            )
-        except FileNotFoundError:
+            for blob in self._generations(location):
+                # What comes must be as long as it is: a cut answer looks like the object's end.
+                stop = min(end, blob.size)
+                if stop <= begin:
+                    return b""
+                with contextlib.suppress(FileNotFoundError):
+                    return self._range(blob, begin, stop, location=location)
+        except _NotThereError:
             raise missing(location) from None
+        raise _restless(location)
 
     def download(self, location: str, to: Path) -> StoredObject:
         try:
@@ -174,11 +176,17 @@ class BucketStore:
         return self._write(io.BytesIO(content), location, expected)
 
     def delete(self, location: str) -> None:
+        blob = self._find(location)
+        if blob is None:
+            return
+
+        def deleted() -> None:
+            # What somebody has written since is spared, by an attempt that is repeated too.
+            with contextlib.suppress(api.PreconditionFailed):
+                blob.delete(if_generation_match=blob.generation, timeout=_TIMEOUT_S, retry=None)
+
         with contextlib.suppress(FileNotFoundError):
-            self._persist(
-                lambda: self._blob(location).delete(timeout=_TIMEOUT_S, retry=None),
-                location=location,
-            )
+            self._persist(deleted, location=location)
 
     def _blob(self, location: str, *, generation: int | None = None) -> Any:
         address = Address.parse(location)
@@ -204,17 +212,28 @@ class BucketStore:
         except _FAILURES as failure:
             raise _explained(failure, location=location) from failure
 
-    def _read_into(self, target: IO[bytes], location: str) -> StoredObject:
-        """Writes all bytes of one generation, or nothing but an error."""
+    def _generations(self, location: str) -> Iterator[Any]:
+        """Yields what there is, for another attempt when it has been replaced, until patience ends.
+
+        Raises:
+            _NotThereError: There is no such object.
+        """
         for _ in range(_READS):
             blob = self._find(location)
             if blob is None:
                 raise _NotThereError
+            yield blob
+
+    def _read_into(self, target: IO[bytes], location: str) -> StoredObject:
+        """Writes all bytes of one generation, or nothing but an error."""
+        for blob in self._generations(location):
             target.seek(0)
             target.truncate()
             checksum = google_crc32c.Checksum()
             try:
-                for block in self._blocks(blob, location=location):
+                for begin in range(0, blob.size, self._chunk_bytes):
+                    end = min(begin + self._chunk_bytes, blob.size)
+                    block = self._range(blob, begin, end, location=location)
                     checksum.update(block)
                     target.write(block)
             except FileNotFoundError:
@@ -223,25 +242,18 @@ class BucketStore:
             found = _described(blob)
             if found.crc32c in (None, encode_crc32c(checksum)):
                 return found
-        raise StorageError(
-            f"{_READS} times the bytes that came were not those of the object",
-            where=location,
-            remedy="Either somebody replaces it all the time, or something on the way changes "
-            "bytes: run the same command again.",
-        )
+        raise _restless(location)
 
-    def _blocks(self, blob: Any, *, location: str) -> Iterator[bytes]:
+    def _range(self, blob: Any, begin: int, end: int, *, location: str) -> bytes:
+        """Returns all bytes of a part of a generation.
+
+        Raises:
+            FileNotFoundError: The object is gone, or has another generation.
+        """
         pinned = self._blob(location, generation=blob.generation)
-        for begin in range(0, blob.size, self._chunk_bytes):
-            end = min(begin + self._chunk_bytes, blob.size)
-            yield self._persist(
-                lambda begin=begin, end=end: self._range(pinned, begin, end, exact=True),  # type: ignore[misc]
-                location=location,
-            )
 
-    def _range(self, blob: Any, begin: int, end: int, *, exact: bool) -> bytes:
-        try:
-            content: bytes = blob.download_as_bytes(
+        def part() -> bytes:
+            content: bytes = pinned.download_as_bytes(
                 start=begin,
                 end=end - 1,
                 raw_download=True,
@@ -249,11 +261,11 @@ class BucketStore:
                 timeout=_TIMEOUT_S,
                 retry=None,
             )
-        except api.RequestRangeNotSatisfiable:
-            return b""
-        if exact and len(content) != end - begin:
-            raise ConnectionError(f"{len(content):,} bytes came in place of {end - begin:,}")
-        return content
+            if len(content) != end - begin:
+                raise ConnectionError(f"{len(content):,} bytes came in place of {end - begin:,}")
+            return content
+
+        return self._persist(part, location=location)
 
     def _write(self, stream: IO[bytes], location: str, expected: int | None) -> StoredObject:
         if expected is not None:
@@ -335,6 +347,16 @@ def _explained(failure: Exception, *, location: str) -> Exception:
             remedy="Grant the account the role Storage Object User on the bucket.",
         )
     return StorageError(_reason(failure), where=location)
+
+
+def _restless(location: str) -> StorageError:
+    """Returns the error for an object that could not be read whole."""
+    return StorageError(
+        f"{_READS} times the bytes that came were not those of the object",
+        where=location,
+        remedy="Either somebody replaces it all the time, or something on the way changes "
+        "bytes: run the same command again.",
+    )
 
 
 def _no_credentials(failure: Exception, *, location: str | None = None) -> StorageError:

@@ -25,9 +25,7 @@ from kfdet.errors import StorageError
 from kfdet.storage.atomic import explain_os_errors, new_file, write_bytes
 from kfdet.storage.locations import is_remote
 
-# A file with credentials for buckets, how long one is tried without any progress, and another server
-# than Google's.
-CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+# How long a bucket is tried without any progress, and another server than Google's.
 DEADLINE_VARIABLE = "KFDET_STORAGE_DEADLINE_S"
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 # What `replace` and `upload` are told when nothing may be there yet.

@@ -16,9 +16,11 @@ from typing import Any
 from kfdet.cli.live import ShownStatus
 from kfdet.errors import did_you_mean
 from kfdet.schema.gate import Verdict
-from kfdet.schema.run_record import STAGES, StageEvent
+from kfdet.schema.run_record import CHAMPION_TASKS, STAGES, StageEvent
 
-_OPTIONAL = (("fingerprint", "examine"), ("warmstart", "render"))
+_OPTIONAL = (("fingerprint", "examine"), ("warmstart", "render"), ("champion", "gate"))
+# A stage whose tasks have several names.
+_NAMES = {"champion": CHAMPION_TASKS}
 _TASKS = {"examine": "num_groups", "evaluate": "num_shards"}
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _EXECUTOR = re.compile(r"executor(\(\d+\))?$")
@@ -147,7 +149,11 @@ def run_view(run: Any) -> RunView:
         stages=tuple(
             StageView(
                 stage=stage,
-                tasks=tuple(tree.task(node) for node in nodes if node.display_name == stage),
+                tasks=tuple(
+                    tree.task(node)
+                    for node in nodes
+                    if node.display_name in _NAMES.get(stage, (stage,))
+                ),
                 expected=int(parameters.get(_TASKS[stage]) or 1)
                 if stage in _TASKS and not ended
                 else 1,
