@@ -12,9 +12,12 @@ import yaml
 from gcs_fake.server import FakeGcs, serving
 from tiny_run import KFDET, configuration
 
+from kfdet.cli.local_pipeline import TaskEvent
 from kfdet.schema.dataset import Manifest
 from kfdet.schema.export import EXPORT_FILE, ExportManifest, RegistryVersion
-from kfdet.schema.run_record import RunRecord
+from kfdet.schema.gate import Decision
+from kfdet.schema.metrics import Metrics
+from kfdet.schema.run_record import CHAMPION_TASKS, RunRecord
 from kfdet.schema.training import TrainingSummary
 from kfdet.storage.documents import read_document
 from kfdet.storage.exports import content_digest, describe_files
@@ -127,6 +130,17 @@ def test_what_is_wrong_with_a_bucket_is_one_clear_sentence(machine, gcs, uri, en
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_registry_that_is_not_there_ends_a_run_before_it_begins(machine):
+    done = machine.kfdet(
+        "run", "here.yaml", "--out", "never", "--set", "registry.uri=gs://nowhere/registry",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "there is no bucket nowhere. Check the name" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (machine.folder / "never").exists()
 
 
 class Verbs:
@@ -260,15 +274,66 @@ def test_a_training_killed_in_mid_upload_goes_on_on_another_machine_and_is_publi
 @pytest.mark.slow
 def test_a_whole_run_takes_its_data_from_a_bucket_and_publishes_there(machine, gcs):
     gcs.faults = list(FAULTS)
-    machine.kfdet(
-        "run", "there.yaml", "--out", "out", "--set", "registry.uri=gs://bucket/other",
-        "--set", "dataset.train=['gs://bucket/**/train-*.tfrecord']",
-    )  # fmt: skip
-    record = read_document(RunRecord, machine.folder / "out" / "run.json")
+    record = run(machine, "there.yaml", "dataset.train=['gs://bucket/**/train-*.tfrecord']")
     assert (record.verdict, record.published_version) == ("pass", 1)
     champion = json.loads(objects_below(gcs, "other/tiny/")["champion.json"])
     assert champion["version"] == 1
     assert "version.json" in objects_below(gcs, "other/tiny/versions/000001/")
+
+
+def run(machine, config, *overrides):
+    overrides = ("registry.uri=gs://bucket/other", *overrides)
+    machine.kfdet("run", config, "--out", "out", *(x for o in overrides for x in ("--set", o)))
+    return read_document(RunRecord, machine.folder / "out" / "run.json")
+
+
+@pytest.mark.tf
+@pytest.mark.xdist_group("tf")
+@pytest.mark.slow
+def test_a_champion_in_a_bucket_is_evaluated_again_on_another_test_set(machine, gcs):
+    """Goes on where the whole run ended: its champion, its folder."""
+    if "other/tiny/champion.json" not in gcs.bucket("bucket"):
+        run(machine, "there.yaml")
+    machine.kfdet(
+        "data", "synth", "--out", "data2", "--train", 8, "--val", 4, "--test", 12, "--seed", 5
+    )
+    for path in (machine.folder / "data2").glob("test-*"):
+        gcs.put("bucket", f"data2/{path.name}", path.read_bytes())
+    config = yaml.safe_load((machine.folder / "there.yaml").read_text())
+    config["gate"] = {
+        "no_champion": "fail", "confidence": 0.5, "resamples": 100,
+        "rules": [{"metric": "ar_100", "champion": {"max_drop": 1.0}}],
+    }  # fmt: skip
+    config["dataset"]["test"] = "gs://bucket/data2/test-*.tfrecord"
+    # Another model, or there were nothing to compare.
+    config["training"]["steps"] = 20
+    (machine.folder / "compare.yaml").write_text(yaml.safe_dump(config))
+    versions = objects_below(gcs, "other/tiny/versions/000001/")
+
+    gcs.faults = list(FAULTS)
+    record = run(machine, "compare.yaml")
+    assert record.verdict == "pass"
+    gate = next(stage for stage in record.stages if stage.stage == "gate")
+    (rule,) = read_document(Decision, gate.outputs["decision_json"]).rules
+    assert rule.champion is not None
+    assert rule.standard_error is not None
+    lines = (machine.folder / "out/logs/tasks.jsonl").read_text().splitlines()
+    tasks = [TaskEvent.model_validate_json(line) for line in lines]
+    done = {task.task for task in tasks if task.status == "done"}
+    assert set(CHAMPION_TASKS) <= done
+    kept = objects_below(gcs, "other/tiny/versions/000001/")
+    assert versions.items() <= kept.items(), "what was published stays as it was"
+    added = {name: content for name, content in kept.items() if name not in versions}
+    assert all(name.startswith("measured/") for name in added)
+    (metrics,) = [
+        Metrics.model_validate_json(content)
+        for name, content in added.items()
+        if name.endswith("/metrics.json")
+    ]
+    export = ExportManifest.model_validate_json(kept[EXPORT_FILE])
+    assert metrics.checkpoint_digest == export.content_digest
+    assert metrics.overall.ar_100 == rule.champion
+    assert metrics.images == 12
 
 
 def _picture(folder):

@@ -1,6 +1,8 @@
 """champion and record: the champion is measured again where that is needed, and only there."""
 
 import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from evaluation_cases import (
@@ -24,6 +26,7 @@ from kfdet.schema.training import SelectedCheckpoint
 from kfdet.stages import champion, gate, publish, record
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import write_evidence
+from kfdet.storage.stores import store_of
 
 LABELS = label_map("circle", "square")
 COMPARES = GatePolicy.model_validate(
@@ -49,8 +52,31 @@ def write_metrics(folder, *, model, split, seed=1, labels=LABELS):
     return document
 
 
-def publish_champion(folder, *, labels=LABELS):
+@dataclass
+class Case:
+    """A folder to work in, and a registry."""
+
+    folder: Path
+    registry: str
+
+    def kept(self, name):
+        """Name to content of all objects of the registry below a folder of that name."""
+        store = store_of(self.registry)
+        found = [one.location for one in store.list(f"{self.registry}/")]
+        return {place: store.read(place) for place in found if f"/{name}/" in place}
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def case(request, tmp_path):
+    if request.param == "folder":
+        return Case(tmp_path, str(tmp_path / "registry"))
+    request.getfixturevalue("remote")
+    return Case(tmp_path, "gs://bucket/registry")
+
+
+def publish_champion(case, *, labels=LABELS):
     """Publishes a model that was measured on PUBLISHED_ON; returns its export's manifest."""
+    folder = case.folder
     export = write_export(folder / "export", checkpoint=digest("champion"))
     document = write_metrics(
         folder / "published", model=digest("champion"), split=PUBLISHED_ON, labels=labels
@@ -60,129 +86,162 @@ def publish_champion(folder, *, labels=LABELS):
     publish.run(
         export_uri=str(folder / "export"), decision=folder / "d.json",
         metrics=folder / "published" / "metrics.json", evidence=folder / "published" / "evidence",
-        registry=str(folder / "registry"), model="shapes", run_name="r", created="then",
+        registry=case.registry, model="shapes", run_name="r", created="then",
         version=folder / "v.json", progress=Progress("publish", quiet=True),
     )  # fmt: skip
     return export
 
 
-def look(folder, *, split=NEW, policy=COMPARES, labels=LABELS):
+def look(case, *, split=NEW, policy=COMPARES, labels=LABELS):
+    folder = case.folder
     write_document(folder / "manifest.json", manifest(split_manifest([30], name=split), labels))
     return champion.run(
-        policy=policy, registry=str(folder / "registry"), model="shapes", split="test",
+        policy=policy, registry=case.registry, model="shapes", split="test",
         manifest=folder / "manifest.json", selected=folder / "selected.json",
         progress=Progress("champion", quiet=True),
     )  # fmt: skip
 
 
-def keep(folder, measured):
+def keep(case, measured):
     return record.run(
-        registry=str(folder / "registry"), model="shapes", metrics=measured / "metrics.json",
+        registry=case.registry, model="shapes", metrics=measured / "metrics.json",
         evidence=measured / "evidence", progress=Progress("record", quiet=True),
     )  # fmt: skip
 
 
-def judge(folder, *, policy=COMPARES, split=NEW):
+def judge(case, *, policy=COMPARES, split=NEW):
+    folder = case.folder
     write_metrics(folder / "candidate", model=digest("candidate"), split=split, seed=2)
     gate.run(
         metrics=folder / "candidate" / "metrics.json", evidence=folder / "candidate" / "evidence",
-        policy=policy, registry=str(folder / "registry"), model="shapes",
+        policy=policy, registry=case.registry, model="shapes",
         decision=folder / "decision.json", report=folder / "report.html",
         progress=Progress("gate", quiet=True),
     )  # fmt: skip
     return read_document(Decision, folder / "decision.json")
 
 
-def test_without_a_champion_nothing_is_measured(tmp_path):
-    assert look(tmp_path) == champion.ChampionResult(answer="keep", version=None)
+def test_without_a_champion_nothing_is_measured(case):
+    assert look(case) == champion.ChampionResult(answer="keep", version=None)
 
 
-def test_on_the_same_images_nothing_is_measured(tmp_path):
-    publish_champion(tmp_path)
-    assert look(tmp_path, split=PUBLISHED_ON).answer == "keep"
+def test_on_the_same_images_nothing_is_measured(case):
+    publish_champion(case)
+    assert look(case, split=PUBLISHED_ON).answer == "keep"
 
 
-def test_a_policy_that_does_not_compare_asks_for_nothing(tmp_path):
-    publish_champion(tmp_path)
-    assert look(tmp_path, policy=THRESHOLD).answer == "keep"
+def test_a_policy_that_does_not_compare_asks_for_nothing(case):
+    publish_champion(case)
+    assert look(case, policy=THRESHOLD).answer == "keep"
 
 
-def test_other_classes_are_not_measured(tmp_path):
-    publish_champion(tmp_path)
-    assert look(tmp_path, labels=label_map("circle", "triangle")).answer == "keep"
+def test_other_classes_are_not_measured(case):
+    publish_champion(case)
+    assert look(case, labels=label_map("circle", "triangle")).answer == "keep"
 
 
-def test_on_other_images_its_export_is_named_for_evaluation(tmp_path):
-    export = publish_champion(tmp_path)
-    assert look(tmp_path) == champion.ChampionResult(answer="evaluate", version=1)
-    named = read_document(SelectedCheckpoint, tmp_path / "selected.json").checkpoint
+def test_on_other_images_its_export_is_named_for_evaluation(case):
+    export = publish_champion(case)
+    assert look(case) == champion.ChampionResult(answer="evaluate", version=1)
+    named = read_document(SelectedCheckpoint, case.folder / "selected.json").checkpoint
     assert named.digest == export.content_digest
-    assert named.uri == str(tmp_path / "registry/shapes/versions/000001")
+    assert named.uri == f"{case.registry}/shapes/versions/000001"
 
 
-def test_what_was_measured_again_is_compared_with_and_not_measured_twice(tmp_path):
-    export = publish_champion(tmp_path)
-    assert judge(tmp_path).decision == "insufficient_evidence"
-    again = write_metrics(tmp_path / "again", model=export.content_digest, split=NEW, seed=7)
-    assert keep(tmp_path, tmp_path / "again").version == 1
-    assert look(tmp_path).answer == "keep"
-    decision = judge(tmp_path)
+def test_what_was_measured_again_is_compared_with_and_not_measured_twice(case):
+    export = publish_champion(case)
+    assert judge(case).decision == "insufficient_evidence"
+    again = write_metrics(case.folder / "again", model=export.content_digest, split=NEW, seed=7)
+    assert keep(case, case.folder / "again").version == 1
+    assert look(case).answer == "keep"
+    decision = judge(case)
     assert decision.rules[0].champion == again.overall.ap
     assert decision.rules[0].standard_error is not None
-    assert "measured again" in (tmp_path / "report.html").read_text()
+    assert "measured again" in (case.folder / "report.html").read_text()
     # The champion's own numbers stay what they were.
-    assert look(tmp_path, split=PUBLISHED_ON).answer == "keep"
-    assert judge(tmp_path, split=PUBLISHED_ON).rules[0].champion != again.overall.ap
+    assert look(case, split=PUBLISHED_ON).answer == "keep"
+    assert judge(case, split=PUBLISHED_ON).rules[0].champion != again.overall.ap
 
 
-def test_keeping_it_twice_changes_nothing(tmp_path):
-    export = publish_champion(tmp_path)
+def test_keeping_it_twice_changes_nothing(case):
+    export = publish_champion(case)
+    kept = []
     for seed in (7, 8):
-        folder = tmp_path / f"again {seed}"
+        folder = case.folder / f"again {seed}"
         write_metrics(folder, model=export.content_digest, split=NEW, seed=seed)
-        keep(tmp_path, folder)
-    first = (tmp_path / "again 7" / "metrics.json").read_text()
-    kept = tmp_path / f"registry/shapes/versions/000001/measured/{digest(NEW)}"
-    assert (kept / "metrics.json").read_text() == first
+        keep(case, folder)
+        kept.append(case.kept("measured"))
+    assert kept[0] == kept[1]
+    (metrics,) = [name for name in kept[0] if name.endswith("/metrics.json")]
+    assert metrics.endswith(f"/shapes/versions/000001/measured/{digest(NEW)}/metrics.json")
+    assert kept[0][metrics] == (case.folder / "again 7" / "metrics.json").read_bytes()
 
 
-def test_metrics_of_another_model_are_not_kept(tmp_path):
-    publish_champion(tmp_path)
-    write_metrics(tmp_path / "other", model=digest("other"), split=NEW)
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("when", range(0, 40, 3))
+def test_of_two_runs_that_keep_it_at_the_same_time_one_is_kept_whole(tmp_path, gcs, when):
+    """On another machine, inference may end in other scores."""
+    case = Case(tmp_path, "gs://bucket/registry")
+    export = publish_champion(case)
+    for seed in (7, 8):
+        write_metrics(tmp_path / f"again {seed}", model=export.content_digest, split=NEW, seed=seed)
+    requests = []
+
+    def overtake(*request):
+        requests.append(request)
+        if len(requests) == when + 1:
+            gcs.before = None
+            keep(case, tmp_path / "again 8")
+
+    gcs.before = overtake
+    keep(case, tmp_path / "again 7")
+    gcs.before = None
+    decision = judge(case)
+    assert decision.rules[0].standard_error is not None
+    kept = case.kept("measured")
+    (metrics,) = [content for name, content in kept.items() if name.endswith("/metrics.json")]
+    assert metrics in [
+        (tmp_path / f"again {seed}" / "metrics.json").read_bytes() for seed in (7, 8)
+    ]
+
+
+def test_metrics_of_another_model_are_not_kept(case):
+    publish_champion(case)
+    write_metrics(case.folder / "other", model=digest("other"), split=NEW)
     with pytest.raises(ArtifactError, match="Another model was published meanwhile"):
-        keep(tmp_path, tmp_path / "other")
-    assert not list(tmp_path.rglob("measured"))
+        keep(case, case.folder / "other")
+    assert not case.kept("measured")
 
 
-def test_evidence_that_is_not_theirs_is_not_kept(tmp_path):
-    export = publish_champion(tmp_path)
-    write_metrics(tmp_path / "again", model=export.content_digest, split=NEW)
-    (tmp_path / "again/evidence/objects.parquet").write_bytes(b"other")
+def test_evidence_that_is_not_theirs_is_not_kept(case):
+    export = publish_champion(case)
+    write_metrics(case.folder / "again", model=export.content_digest, split=NEW)
+    (case.folder / "again/evidence/objects.parquet").write_bytes(b"other")
     with pytest.raises(ArtifactError, match="is not what the metrics follow from"):
-        keep(tmp_path, tmp_path / "again")
-    assert not list(tmp_path.rglob("measured"))
+        keep(case, case.folder / "again")
+    assert not case.kept("measured")
 
 
-def test_a_champion_of_other_classes_can_not_be_compared_with(tmp_path):
-    publish_champion(tmp_path, labels=label_map("circle", "triangle"))
-    decision = judge(tmp_path, split=PUBLISHED_ON)
+def test_a_champion_of_other_classes_can_not_be_compared_with(case):
+    publish_champion(case, labels=label_map("circle", "triangle"))
+    decision = judge(case, split=PUBLISHED_ON)
     assert decision.decision == "insufficient_evidence"
     assert '"triangle", which this model has not and has not "square"' in decision.reasons[0]
 
 
-def test_the_very_model_is_known_again_by_its_checkpoint(tmp_path):
-    export = publish_champion(tmp_path)
-    write_metrics(tmp_path / "again", model=export.content_digest, split=NEW)
-    keep(tmp_path, tmp_path / "again")
+def test_the_very_model_is_known_again_by_its_checkpoint(case):
+    export = publish_champion(case)
+    write_metrics(case.folder / "again", model=export.content_digest, split=NEW)
+    keep(case, case.folder / "again")
     found = dataclasses.replace(
-        gate.ModelRegistry(str(tmp_path / "registry"), model="shapes").champion(), evidence=None
+        gate.ModelRegistry(case.registry, model="shapes").champion(), evidence=None
     )
     assert found.is_of(found.metrics)
-    write_metrics(tmp_path / "same", model=digest("champion"), split=NEW)
+    write_metrics(case.folder / "same", model=digest("champion"), split=NEW)
     gate.run(
-        metrics=tmp_path / "same/metrics.json", evidence=tmp_path / "same/evidence",
-        policy=COMPARES, registry=str(tmp_path / "registry"), model="shapes",
-        decision=tmp_path / "decision.json", report=tmp_path / "report.html",
+        metrics=case.folder / "same/metrics.json", evidence=case.folder / "same/evidence",
+        policy=COMPARES, registry=case.registry, model="shapes",
+        decision=case.folder / "decision.json", report=case.folder / "report.html",
         progress=Progress("gate", quiet=True),
     )  # fmt: skip
-    assert "is this very model" in read_document(Decision, tmp_path / "decision.json").reasons[0]
+    assert "is this very model" in read_document(Decision, case.folder / "decision.json").reasons[0]

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,14 @@ def model(exported_tiny):
 @pytest.fixture(scope="module")
 def encoded(tiny):
     return next(read_split(tiny.manifest.test)).record.encoded
+
+
+def test_an_export_whose_bytes_have_changed_is_refused(exported_tiny, tmp_path):
+    shutil.copytree(exported_tiny, tmp_path / "export")
+    with (tmp_path / "export/saved_model/saved_model.pb").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(ArtifactError, match=r"saved_model.pb: its digest is"):
+        load(tmp_path / "export")
 
 
 def test_raw_output_has_boxes_classes_scores_and_names(model, encoded):

@@ -11,11 +11,12 @@ from kfdet.errors import ArtifactError, UsageError
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest, Split
 from kfdet.schema.evaluation import ShardResult
-from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
+from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
+from kfdet.storage.exports import read_export
 from kfdet.storage.locations import join
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.shards import ShardWriter
@@ -102,7 +103,7 @@ def _detector(resolved: ResolvedExperiment, checkpoint: str, digest: str) -> Any
         from kfdet.models.saved_model import SavedModelDetector
 
         folder = local_folder(checkpoint)
-        present = read_document(ExportManifest, folder / EXPORT_FILE).content_digest
+        present = read_export(folder).content_digest
         if present != digest:
             raise ArtifactError(
                 f"is the export {present[:16]}", where=checkpoint, expected=digest[:16]

@@ -18,9 +18,9 @@ from PIL import Image
 
 from kfdet.core.detected import Detected
 from kfdet.report.pictures import PictureBox, draw_boxes
-from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER, ExportManifest
+from kfdet.schema.export import SAVED_MODEL_FOLDER, ExportManifest
 from kfdet.storage.copies import local_folder
-from kfdet.storage.documents import read_document
+from kfdet.storage.exports import read_export
 from kfdet.storage.pictures import ImageSource, read_upright_image, write_image
 
 
@@ -62,12 +62,12 @@ def load(model: Predictor | Path | str) -> Predictor:
         model: Folder of an export or of a registry version; a loaded model is returned as it is.
 
     Raises:
-        ArtifactError: The folder is no export.
+        ArtifactError: The folder is no export, or its files are not those that it lists.
     """
     if isinstance(model, Predictor):
         return model
     folder = local_folder(model)
-    export = read_document(ExportManifest, folder / EXPORT_FILE)
+    export = read_export(folder)
     from kfdet.models.saved_model import SavedModelDetector, decode_pixels
 
     detector = SavedModelDetector(folder / SAVED_MODEL_FOLDER)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from kfdet.errors import StorageError
 from kfdet.storage.atomic import new_folder
 from kfdet.storage.locations import is_remote, join
 from kfdet.storage.stores import store_of
@@ -25,7 +26,7 @@ def new_folder_at(location: str, *, last: str) -> Iterator[Path]:
         last: Name of that file.
 
     Raises:
-        StorageError: The location can't be written.
+        StorageError: The location can't be written, or somebody else has written there meanwhile.
     """
     if not is_remote(location):
         with new_folder(location) as work:
@@ -45,10 +46,18 @@ def _publish(work: Path, location: str, *, last: str) -> None:
     }
     listing = join(location, last)
     store.delete(listing)
-    for place, path in files.items():
-        if place != listing:
-            store.upload(path, place)
+    written = {
+        place: store.upload(path, place) for place, path in files.items() if place != listing
+    }
     for older in store.list(f"{location}/"):
         if older.location not in files:
             store.delete(older.location)
-    store.upload(files[listing], listing)
+    written[listing] = store.upload(files[listing], listing)
+    found = {one.location: one for one in store.list(f"{location}/")}
+    if found != written:
+        # Whoever is last finds it whole; readers hold every file against the list.
+        raise StorageError(
+            "somebody else has written there meanwhile",
+            where=location,
+            remedy="Run the same command again.",
+        )

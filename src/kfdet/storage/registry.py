@@ -3,7 +3,8 @@
     <registry>/<model>/versions/000001/   the export's files, export.json, metrics.json,
                                           decision.json, model_card.md, version.json, and
                                           the folder evidence, that the metrics follow from
-    .../versions/000001/measured/<split>/ metrics.json and evidence of its export on other images
+    .../versions/000001/measured/<split>/ metrics.json of its export on other images, and a folder
+                                          evidence/<digest> that they follow from
     <registry>/<model>/champion.json      which version is the champion
 
 A version appears whole, under a number that nobody else has. Publishers need no lock: who finds his
@@ -178,10 +179,10 @@ class ModelRegistry:
         digest = champion.metrics.evidence_digest
         if digest is None:
             return None
-        place = self._shelf.version(champion.version)
         if champion.measured_again:
-            place = self._measured(champion, champion.metrics.split_digest)
-        place = join(place, EVIDENCE_FOLDER)
+            place = self._measured_evidence(champion, champion.metrics)
+        else:
+            place = join(self._shelf.version(champion.version), EVIDENCE_FOLDER)
         if not store_of(place).list(f"{place}/"):
             return None
         return read_evidence(local_folder(place), images=champion.metrics.images, digest=digest)
@@ -210,6 +211,7 @@ class ModelRegistry:
         """Keeps what the champion's export scored on other images than it was published with.
 
         What is kept already stays. The metrics are written last: without them nothing is there.
+        Several runs may do it at the same time: the first to write its metrics is the one that counts.
 
         Returns:
             The champion's version.
@@ -225,16 +227,22 @@ class ModelRegistry:
         self._check_measured(metrics, champion, split_digest=split, where="the metrics")
         _check_evidence(metrics, evidence)
         if self.measured_on(champion, split_digest=split) is None:
-            place = self._measured(champion, split)
             if metrics.evidence_digest is not None:
                 for file in sorted(path for path in evidence.iterdir() if path.is_file()):
-                    there = join(place, EVIDENCE_FOLDER, file.name)
+                    there = join(self._measured_evidence(champion, metrics), file.name)
                     store_of(there).upload(file, there)
-            write_document(join(place, METRICS_FILE), metrics)
+            place = join(self._measured(champion, split), METRICS_FILE)
+            with contextlib.suppress(StaleGeneration):
+                store_of(place).replace(place, metrics.pretty_json().encode(), expected=NOTHING)
         return champion.version
 
     def _measured(self, champion: Champion, split_digest: str) -> str:
         return join(self._shelf.version(champion.version), _MEASURED, split_digest)
+
+    def _measured_evidence(self, champion: Champion, metrics: Metrics) -> str:
+        # By its digest: what two runs write at the same time is never mixed.
+        folder = self._measured(champion, metrics.split_digest)
+        return join(folder, EVIDENCE_FOLDER, (metrics.evidence_digest or "")[:16])
 
     def _check_measured(
         self, metrics: Metrics, champion: Champion, *, split_digest: str, where: str
