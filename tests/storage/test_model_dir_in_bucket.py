@@ -295,6 +295,32 @@ def test_the_training_that_began_last_goes_on(folder, elsewhere, gcs):
                 assert stream.read() == b"second"
 
 
+def test_an_upload_that_was_stuck_does_not_write_over_a_training_that_began_since(
+    folder, elsewhere, gcs
+):
+    stuck, go, puts = threading.Event(), threading.Event(), []
+
+    def hold_the_first_chunk(method, _):
+        if method == "PUT":
+            puts.append(method)
+            if len(puts) == 1:
+                stuck.set()
+                assert go.wait(30)
+
+    with folder.locked():
+        gcs.before = hold_the_first_chunk
+        folder.commit(20, write(b"stuck"))
+        assert stuck.wait(30)
+        second = elsewhere()
+        with second.locked():
+            second.commit(20, write(b"second"))
+            second.wait_for_uploads()
+        go.set()
+        with pytest.raises(TrainingError, match="another process has begun to train here"):
+            folder.wait_for_uploads()
+    assert contents(elsewhere()) == {20: b"second"}
+
+
 def test_a_second_training_on_the_same_machine_is_kept_out(folder):
     with folder.locked(), pytest.raises(TrainingError, match="another process"), folder.locked():
         pass

@@ -35,7 +35,7 @@ from kfdet.storage.checkpoints import checkpoint_digest, local_prefix
 from kfdet.storage.copies import copy_of
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.locations import is_remote, join
-from kfdet.storage.stores import store_of
+from kfdet.storage.stores import NOTHING, StaleGeneration, Store, store_of
 
 _PREFIX = "ckpt-"
 _INDEX = ".index"
@@ -163,14 +163,31 @@ class ModelDir:
         Raises:
             TrainingError: Another process has begun to train there.
         """
-        assert self.address
-        store = store_of(self.address)
         for file in files:
-            self._check_owner()
-            store.upload(file, self._there(file))
+            with self._unless_taken(file) as (store, place, expected):
+                store.upload(file, place, expected=expected)
         for file, content in contents.items():
+            with self._unless_taken(file) as (store, place, expected):
+                store.replace(place, content, expected=expected)
+
+    @contextlib.contextmanager
+    def _unless_taken(self, file: Path) -> Iterator[tuple[Store, str, int]]:
+        """Yields store, place and generation by which a file of the local folder is written.
+
+        Raises:
+            TrainingError: Another process has begun to train there, or begins meanwhile.
+        """
+        place = self._there(file)
+        store = store_of(place)
+        # Looked at before the owner: what another one writes after that is not written over, however
+        # long this upload is stuck.
+        found = store.find(place)
+        self._check_owner()
+        try:
+            yield store, place, found.generation if found else NOTHING
+        except StaleGeneration:
             self._check_owner()
-            store.replace(self._there(file), content)
+            raise
 
     def _there(self, file: Path) -> str:
         return join(self.location, file.relative_to(self.path).as_posix())
