@@ -143,6 +143,13 @@ def test_sunday_is_0_also_where_it_was_7():
         ("0 0 0 * *", "day of the month 0 does not exist"),
         ("0 0 31 2 *", "never fires"),
         ("0 0 L * *", "L, W and # are not supported"),
+        ("0 0 * * 5L", "L, W and # are not supported"),
+        ("0 0 15W * *", "L, W and # are not supported"),
+        ("0 0 * * mon#2", "L, W and # are not supported"),
+        ("0 0 L-3 * *", "L, W and # are not supported"),
+        ("TZ=Europe/Berlin 0 3 * * *", "a time zone can't be named"),
+        ("CRON_TZ=UTC 0 0 3 * * *", "UTC, unless its variable CRON_SCHEDULE_TIMEZONE says"),
+        ("tz=UTC @daily", "a time zone can't be named"),
         ("0 22-6 * * *", "two ranges: 22-23,0-6"),
         ("*/0 * * * *", "is 0"),
         ("@dayly", 'Did you mean "@daily"?'),
@@ -155,3 +162,10 @@ def test_what_is_no_schedule_is_explained(text, said):
     with pytest.raises(UsageError) as failure:
         parse_cron(text)
     assert said in str(failure.value)
+
+
+@pytest.mark.parametrize("text", ["0 3 * * Wensday", "0 3 * APRIL *", "0 3 wed * *", "LL 3 * * *"])
+def test_letters_of_other_words_are_not_taken_for_last_and_working_days(text):
+    with pytest.raises(UsageError) as failure:
+        parse_cron(text)
+    assert "L, W and #" not in str(failure.value)

@@ -8,6 +8,7 @@ fields must be given a second before they are sent.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ _DESCRIPTORS = {
     "@weekly": "0 0 0 * * 0", "@daily": "0 0 0 * * *", "@midnight": "0 0 0 * * *",
     "@hourly": "0 0 * * * *",
 }  # fmt: skip
+# What other schedulers call a last day, a working day and the second Monday of a month.
+_OTHERS_DAYS = re.compile(
+    r"L|LW|WL|\d{1,2}[LW]|(?:SUN|MON|TUE|WED|THU|FRI|SAT)L|[A-Z0-9]{1,3}#[A-Z0-9]*", re.I
+)
+_TIME_ZONE = re.compile(r"(?:CRON_)?TZ\s*=", re.I)
 _YEARS_SEARCHED = 5
 _TIMES_SPELLED_OUT = 6
 
@@ -117,6 +123,14 @@ def parse_cron(text: str) -> CronSchedule:
         UsageError: It is no such expression, or never fires.
     """
     where = f'cron "{text}"'
+    if _TIME_ZONE.match(text.strip()):
+        raise UsageError(
+            "a time zone can't be named",
+            where=where,
+            expected="fields by the clock of the scheduler: UTC, unless its variable "
+            "CRON_SCHEDULE_TIMEZONE says otherwise",
+            remedy="Leave the zone out, and give the hours in the scheduler's.",
+        )
     expression = _DESCRIPTORS.get(text.strip().lower(), text.strip())
     if expression.startswith("@"):
         raise UsageError(
@@ -207,7 +221,7 @@ def _number(text: str, unit: _Unit, where: str) -> int:
         expected=f"{unit.low} to {unit.high}"
         + (f" or {unit.names[0]} to {unit.names[-1]}" if unit.names else ""),
         remedy="L, W and # are not supported by Kubeflow Pipelines."
-        if set(text.upper()) & set("LW#")
+        if _OTHERS_DAYS.fullmatch(text)
         else None,
     )
 
