@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from kfdet import __version__
+from kfdet.schema.base import parse
 from kfdet.schema.cluster_config import ImagesConfig
 
 TARGETS = ("light", "tensorflow", "tensorflow-gpu")
@@ -22,12 +23,22 @@ def image_name(target: str, images: ImagesConfig | None = None) -> str:
         target: One of TARGETS.
         images: What the run says of them; then come KFDET_IMAGE_REGISTRY and KFDET_IMAGE_TAG, then
             the release.
+
+    Raises:
+        ConfigError: What the environment says is no registry or no tag.
     """
     said = images or ImagesConfig()
-    registry = said.registry or os.environ.get("KFDET_IMAGE_REGISTRY") or _RELEASES
-    tag = said.tag or os.environ.get("KFDET_IMAGE_TAG") or __version__
+    registry = said.registry or _from_environment("registry") or _RELEASES
+    tag = said.tag or _from_environment("tag") or __version__
     digest = said.digests.model_dump()[target.replace("-", "_")]
     return f"{registry.rstrip('/')}/python-{target}:{tag}" + (f"@{digest}" if digest else "")
+
+
+def _from_environment(field: str) -> str | None:
+    variable = f"KFDET_IMAGE_{field.upper()}"
+    value = os.environ.get(variable) or None
+    parse(ImagesConfig, {field: value}, where=f"environment variable {variable}")
+    return value
 
 
 LIGHT = image_name("light")

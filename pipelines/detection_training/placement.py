@@ -8,14 +8,13 @@ from components import _images
 from kfdet.schema.cluster_config import (
     CREDENTIALS_FOLDER,
     CREDENTIALS_VARIABLE,
+    SHARED_MEMORY_FOLDER,
     VOLUMES_VARIABLE,
     ClusterConfig,
     ImagesConfig,
     TaskPolicy,
     TaskResources,
 )
-
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 no temporary file: the kernel's name for it
 
 
 def place(
@@ -60,8 +59,9 @@ def _be_patient(task: dsl.PipelineTask, policy: TaskPolicy) -> None:
             num_retries=policy.retries,
             backoff_duration=f"{policy.backoff_s}s",
             backoff_factor=policy.backoff_factor,
-            # The time in which all the attempts must have begun; kfp's own default is an hour.
-            backoff_max_duration=f"{policy.backoff_max_s}s",
+            # Counted from the first attempt's start to the last one's end, which Argo then cuts off;
+            # kfp's own default is an hour.
+            backoff_max_duration=f"{policy.longest_s}s",
         )
     kubernetes.set_timeout(task, policy.timeout_s)
 
@@ -69,7 +69,7 @@ def _be_patient(task: dsl.PipelineTask, policy: TaskPolicy) -> None:
 def _give(task: dsl.PipelineTask, cluster: ClusterConfig, *, shared_memory: str | None) -> None:
     if shared_memory:
         kubernetes.empty_dir_mount(
-            task, "dshm", _SHARED_MEMORY, medium="Memory", size_limit=shared_memory
+            task, "dshm", SHARED_MEMORY_FOLDER, medium="Memory", size_limit=shared_memory
         )
     if cluster.volumes:
         seen = [volume.model_dump(mode="json") for volume in cluster.volumes]

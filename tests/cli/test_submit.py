@@ -376,6 +376,46 @@ class TestFailures:
         assert "no address of Kubeflow Pipelines is known" in done.stderr
         assert "port-forward" in done.stderr
 
+    @pytest.mark.parametrize(
+        ("key", "path", "shown"),
+        [
+            ("dataset.label_map", "../data/label_map.pbtxt", "/mnt/data/label_map.pbtxt"),
+            ("registry.uri", "/mnt/kfdet/../registry", "/mnt/registry"),
+            ("cluster.model_root", "models/../../../models", "/models"),
+            ("training.init_checkpoint", "/mnt/kfdet/.", "/mnt/kfdet"),
+        ],
+    )
+    def test_a_path_that_leads_out_of_its_volume_is_refused(self, double, key, path, shown):
+        done = submit(double, "--set", f"{key}={path}", code=11)
+        assert f"on no volume of the pods: {key} {shown};" in done.stderr
+        assert not double.seen("POST", "/apis/v2beta1/runs")
+
+    def test_a_pattern_that_leads_out_of_its_volume_is_refused(self, double):
+        done = submit(double, "--set", "dataset.train=../data/train-*.tfrecord", code=11)
+        assert "on no volume of the pods: dataset.train /mnt/data/train-*" in done.stderr
+
+    def test_a_path_that_goes_up_and_stays_on_its_volume_is_sent_plain(self, double):
+        submit(double, "--set", "dataset.train=./a/../data//train-*.tfrecord")
+        (request,) = double.seen("POST", "/apis/v2beta1/runs")
+        dataset = json.loads(request["body"]["runtime_config"]["parameters"]["dataset"])
+        assert dataset["train"] == ["/mnt/kfdet/data/train-*.tfrecord"]
+
+    @pytest.mark.parametrize(
+        ("override", "said"),
+        [
+            ("training.device=gpu", "training.device is gpu, and training's pod asks for none"),
+            ("cluster.train.shared_memory=17Gi", "is more than the 16Gi of memory"),
+            ("resources.inference.memory=900M", "shared memory of 1Gi is more than the 900M"),
+        ],
+    )
+    def test_what_no_pod_could_do_is_refused_before_anything_is_sent(self, double, override, said):
+        assert said in submit(double, "--set", override, code=11).stderr
+        assert not double.seen("POST", "/apis/v2beta1/runs")
+
+    def test_a_gpu_that_is_asked_for_may_be_required(self, double):
+        submit(double, "--set", "training.device=gpu", "--set", "resources.train.gpus=1")
+        assert double.seen("POST", "/apis/v2beta1/runs")
+
     def test_paths_on_no_volume_are_refused_before_anything_is_sent(self, double):
         done = submit(double, "--set", "cluster.volumes=[]", code=11)
         assert "on no volume of the pods: dataset.label_map /mnt/kfdet/data" in done.stderr

@@ -41,6 +41,14 @@ def folder(tmp_path_factory):
     return folder
 
 
+def without_names(package, folder):
+    """Returns the specification as it is sent, without what names folder, data and run."""
+    text = json.dumps(package.spec).replace(str(folder), "FOLDER")
+    for digest in (package.data_digest, package.config_digest):
+        text = text.replace(digest, "DIGEST").replace(digest[:16], "DIGEST")
+    return text
+
+
 def test_two_thousand_shards_are_sent_as_one_pattern_and_one_digest(folder, tmp_path):
     config = run_on(folder)
     digest = find_data_digest(config.dataset, None)
@@ -59,7 +67,7 @@ def test_two_thousand_shards_are_sent_as_one_pattern_and_one_digest(folder, tmp_
     few = run_on(tmp_path)
     small = build_package(few, name="run", data_digest=find_data_digest(few.dataset, None))
     # But for the names of the two folders and the digests, the same bytes are sent for 3 shards.
-    assert len(small.spec["pipeline_spec"]) == len(package.spec["pipeline_spec"])
+    assert without_names(small, tmp_path) == without_names(package, folder)
     for name, value in package.parameters.items():
         if name not in ("dataset", "data_digest", "model_root", "registry"):
             assert value == small.parameters[name]

@@ -9,6 +9,7 @@ import kfdet
 from components import _images
 from kfdet.cli.main import main
 from kfdet.cli.pipeline_source import compile_pipeline
+from kfdet.errors import ConfigError
 from kfdet.schema.cluster_config import ImagesConfig, ResourcesConfig
 from scripts import containers
 
@@ -59,11 +60,27 @@ def test_a_digest_can_be_given_for_every_image(target):
 def test_what_is_no_name_is_refused():
     for section in (
         {"registry": "https://example.com"},
+        {"registry": "example.com/Upper/Case"},
+        {"registry": "example.com//a"},
         {"tag": "a b"},
         {"digests": {"light": "sha256:12"}},
     ):
         with pytest.raises(ValueError, match=r"registry|tag|digests.light"):
             ImagesConfig.model_validate(section)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("KFDET_IMAGE_TAG", "feature/x"),
+        ("KFDET_IMAGE_TAG", "v" * 129),
+        ("KFDET_IMAGE_REGISTRY", "https://example.com/k"),
+    ],
+)
+def test_what_the_environment_says_is_refused_by_the_variable_s_name(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=variable):
+        _images.image_name("light")
 
 
 def test_tasks_with_accelerators_get_the_image_with_the_cuda_libraries(tmp_path):

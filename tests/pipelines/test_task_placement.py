@@ -85,8 +85,11 @@ def test_by_default_every_task_has_an_end_and_is_tried_again(default):
         policy = task.retry_policy
         assert policy.max_retry_count >= 1, name
         assert policy.backoff_duration.seconds > 0, name
-        # An attempt that ends at its time limit still leaves time for the next.
-        assert policy.backoff_max_duration.seconds >= settings[name].active_deadline_seconds, name
+        # Argo counts it from the first attempt's start, and cuts off what runs when it is over.
+        attempts = (policy.max_retry_count + 1) * settings[name].active_deadline_seconds
+        assert policy.backoff_max_duration.seconds > attempts, name
+        # Argo reads the factor as a whole number.
+        assert policy.backoff_factor == int(policy.backoff_factor), name
     train = settings["exec-train"]
     assert (train.empty_dir_mounts[0].mount_path, train.empty_dir_mounts[0].medium) == (
         "/dev/shm",
@@ -160,6 +163,21 @@ def test_a_section_given_in_part_keeps_the_rest_of_its_defaults():
     assert resources.train.memory == ResourcesConfig().train.memory
 
 
+@pytest.mark.parametrize("timeout_s", [60, 30 * 24 * 3600])
+def test_however_long_an_attempt_may_take_the_last_one_is_not_cut_off(tmp_path, timeout_s):
+    """The last attempt begins when all others ran to their limit and every wait is over."""
+    policy = {"timeout_s": timeout_s, "retries": 3, "backoff_s": 50, "backoff_factor": 3}
+    documents = compiled(tmp_path, cluster=ClusterConfig.model_validate({"train": policy}))
+    sent = tasks(documents)["exec-train"].retry_policy
+    assert sent.backoff_max_duration.seconds == 4 * timeout_s + 50 + 150 + 450
+
+
+def test_the_time_for_all_attempts_can_be_given(tmp_path):
+    policy = {"timeout_s": 1000, "retries": 3, "backoff_max_s": 2500}
+    documents = compiled(tmp_path, cluster=ClusterConfig.model_validate({"train": policy}))
+    assert tasks(documents)["exec-train"].retry_policy.backoff_max_duration.seconds == 2500
+
+
 def test_no_retries_means_no_policy(configured):
     assert not tasks(configured)["exec-gate"].HasField("retry_policy")
 
@@ -180,24 +198,108 @@ def test_a_run_that_starts_from_the_champion_asks_for_it_anew(tmp_path):
     assert (begun.producer_task, begun.output_parameter_key) == ("warmstart", "training_begun")
 
 
+LONG = "x" * 64
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"volumes": [{"claim": "a", "path": "/m"}, {"claim": "b", "path": "/m/"}]}, "same path"),
+        ({"volumes": [{"claim": "a", "path": "/m"}, {"claim": "b", "path": "//m/."}]}, "same path"),
         ({"volumes": [{"claim": "a", "path": "relative"}]}, "volumes.0.path"),
+        ({"volumes": [{"claim": "a", "path": "/dev/shm"}]}, "the shared memory is there"),
+        ({"volumes": [{"claim": "a", "path": "/gcs/"}]}, "a folder of Kubeflow Pipelines"),
+        ({"volumes": [{"claim": "a", "path": "/run/kfdet/credentials"}]}, "the key for buckets"),
+        ({"volumes": [{"claim": "a", "path": "/"}]}, "a folder of its own"),
+        ({"volumes": [{"claim": "a", "path": "/m:ro"}]}, "a folder of its own"),
+        ({"volumes": [{"claim": "a", "path": "/m/../n"}]}, "a folder of its own"),
+        ({"volumes": [{"claim": "a", "path": "/m", "sub_path": "../b"}]}, "relative to the volume"),
+        ({"volumes": [{"claim": "a", "path": "/m", "sub_path": "/b"}]}, "relative to the volume"),
+        ({"volumes": [{"claim": "A_claim", "path": "/m"}]}, "volumes.0.claim"),
+        ({"volumes": [{"claim": "a..b", "path": "/m"}]}, "volumes.0.claim"),
+        ({"namespace": "a.b"}, "a namespace has"),
+        ({"namespace": LONG}, "a namespace has"),
+        ({"labels": {"a team": "vision"}}, "a key has"),
+        ({"labels": {"Example.com/team": "vision"}}, "before the slash"),
+        ({"labels": {"/team": "vision"}}, "before the slash"),
+        ({"labels": {LONG: "vision"}}, "a key has"),
+        ({"labels": {"team": "computer vision"}}, "a value is empty, or"),
+        ({"labels": {"team": LONG}}, "a value is empty, or"),
+        ({"annotations": {"a ticket": "any text will do"}}, "a key has"),
+        ({"train": {"node_selector": {"pool!": "a"}}}, "a key has"),
+        ({"train": {"node_selector": {"pool": "-a"}}}, "a value is empty, or"),
+        ({"train": {"tolerations": [{"key": "a b"}]}}, "a key has"),
         ({"train": {"tolerations": [{"operator": "Equal", "key": "gpu"}]}}, "takes a value"),
         ({"train": {"timeout_s": 0}}, "timeout_s"),
+        ({"train": {"backoff_max_s": 7 * 24 * 3600}}, "leaves no time for a second"),
+        ({"train": {"timeout_s": 100, "backoff_max_s": 259}}, "it takes 260"),
+        ({"train": {"backoff_factor": 1.5}}, "backoff_factor"),
+        ({"train": {"shared_memory": "0Gi"}}, "more than 0"),
         ({"secrets": [{"name": "s", "env": {"k": "NOT-A-NAME"}}]}, "secrets.0.env.k"),
+        ({"secrets": [{"name": "s", "env": {"a key": "A"}}]}, "secrets.0.env"),
+        ({"secrets": [{"name": "s", "env": {"..k": "A"}}]}, "does not begin with"),
+        ({"secrets": [{"name": "s", "env": {"k": "KFDET_VOLUMES"}}]}, "kfdet's own"),
+        ({"secrets": [{"name": "s", "env": {"a": "A", "b": "A"}}]}, "and so does secret s"),
+        (
+            {"secrets": [{"name": "s", "env": {"k": "A"}}, {"name": "t", "env": {"k": "A"}}]},
+            "secret s sets A, and so does secret t",
+        ),
         ({"storage_key": {"secret": "s", "key": "../key"}}, "storage_key.key"),
         (
             {
                 "storage_key": {"secret": "s"},
                 "secrets": [{"name": "s", "env": {"k": "GOOGLE_APPLICATION_CREDENTIALS"}}],
             },
-            "so does a secret",
+            "so does secret s",
         ),
     ],
 )
 def test_what_kubernetes_would_refuse_is_refused_in_the_configuration(changes, said):
     with pytest.raises(ValueError, match=said):
         ClusterConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gpu_type": "gpu"}, "begins with its maker's domain"),
+        ({"gpu_type": "kubernetes.io/gpu"}, "begins with its maker's domain"),
+        ({"gpu_type": "NVIDIA-TESLA-T4"}, "begins with its maker's domain"),
+        ({"gpu_type": "nvidia.com/"}, "a key has"),
+        ({"memory": "0Gi"}, "more than 0"),
+        ({"memory": "0.0Mi"}, "more than 0"),
+        ({"memory": "1000K"}, "memory"),
+        ({"memory": "8"}, "memory"),
+        ({"cpu": "0"}, "more than 0"),
+        ({"cpu": "0m"}, "more than 0"),
+    ],
+)
+def test_requests_that_kubernetes_would_refuse_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        ResourcesConfig.model_validate({"train": changes})
+
+
+def test_what_kubernetes_takes_is_taken():
+    ClusterConfig.model_validate(
+        {
+            "namespace": "team-a",
+            "volumes": [{"claim": "data.v2", "path": "/mnt/a b", "sub_path": "x/y"}],
+            "labels": {"example.com/Team_1": "", "a": "x" * 63},
+            "annotations": {"example.com/note": "any text: will do"},
+            "train": {
+                "node_selector": {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+                "tolerations": [{}],
+                "retries": 0,
+                "backoff_max_s": 1,
+            },
+        }
+    )
+    for memory in ("512Ki", "1.5Gi", "2G", "1T"):
+        ResourcesConfig.model_validate({"light": {"memory": memory, "cpu": "0.5"}})
+    for gpu_type in (
+        "nvidia.com/gpu",
+        "amd.com/gpu",
+        "nvidia.com/mig-1g.5gb",
+        "gpu.intel.com/i915",
+    ):
+        ResourcesConfig.model_validate({"train": {"gpu_type": gpu_type}})

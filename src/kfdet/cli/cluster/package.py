@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
 from kfdet.errors import ConfigError, DataError, UsageError
 from kfdet.schema.cluster_config import ClusterConfig
 from kfdet.schema.dataset import SPLITS
+from kfdet.schema.kubernetes import amount, plain_path
 from kfdet.schema.run_config import DatasetConfig, RunConfig
 from kfdet.storage.dataset import data_digest, dataset_digests
 from kfdet.storage.locations import is_remote
@@ -91,8 +93,10 @@ def on_cluster(config: RunConfig) -> RunConfig:
     """Returns a run with the paths that it has on the cluster.
 
     Raises:
-        ConfigError: A path lies on no volume there; all of them are named.
+        ConfigError: A path lies on no volume there; all of them are named. Or a task asks for more
+            shared memory than memory, or training for a GPU that its pod does not get.
     """
+    _check_requests(config)
     cluster = config.cluster
     dataset = config.dataset
     moved = DatasetConfig(
@@ -171,15 +175,38 @@ def find_data_digest(dataset: DatasetConfig, given: str | None) -> str | None:
 
 
 def _there(path: str, cluster: ClusterConfig) -> str:
-    if is_remote(path) or path.startswith("/"):
+    """Returns a path in the pods, without the `..` that would lead out of a volume unseen."""
+    if is_remote(path):
         return path
-    return f"{cluster.root.rstrip('/')}/{path.removeprefix('./')}"
+    return plain_path(posixpath.join(cluster.root, path))
 
 
 def _mounted(path: str, cluster: ClusterConfig) -> bool:
     if is_remote(path):
         return True
-    return any(path.startswith(f"{volume.path.rstrip('/')}/") for volume in cluster.volumes)
+    return any(path.startswith(f"{plain_path(volume.path)}/") for volume in cluster.volumes)
+
+
+def _check_requests(config: RunConfig) -> None:
+    for name in ("light", "train", "inference"):
+        shared, memory = (
+            getattr(config.cluster, name).shared_memory,
+            getattr(config.resources, name).memory,
+        )
+        if shared and amount(shared) > amount(memory):
+            raise ConfigError(
+                f"shared memory of {shared} is more than the {memory} of memory that it counts "
+                "against",
+                where=f"cluster.{name}.shared_memory",
+                expected=f"at most resources.{name}.memory, {memory}",
+            )
+    if config.training.device == "gpu" and not config.resources.train.gpus:
+        raise ConfigError(
+            "training.device is gpu, and training's pod asks for none",
+            where="resources.train.gpus",
+            expected="1 or more",
+            remedy="Set resources: {train: {gpus: 1}}, or training.device to auto.",
+        )
 
 
 def _labelled(cluster: ClusterConfig, *, run: str, config: str, data: str | None) -> ClusterConfig:
