@@ -1,20 +1,27 @@
 """What is sent stays within the cluster's limits, however many shards the data have."""
 
 import gzip
+import inspect
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from kfp_api.payloads import MAX_PARAMETER_BYTES, check_parameters, checked_pipeline
 from kfp_api.workflow import nodes
 from test_submit import configuration
 
+from kfdet.cli.cluster import access
 from kfdet.cli.cluster.package import build_package, find_data_digest
+from kfdet.cli.pipeline_source import compile_pipeline
 from kfdet.errors import ConfigError
 from kfdet.schema.run_config import EvaluationConfig, RunConfig, ValidationConfig
 
+PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "detection_training"
 SHARDS = 2000
 # Argo keeps a workflow in one object of at most 1 MiB, its nodes compressed.
 MAX_WORKFLOW_BYTES = 1 << 20
@@ -157,3 +164,20 @@ def test_shards_named_one_by_one_are_refused_with_the_way_out(folder):
         build_package(config.model_copy(update={"dataset": dataset}), name="run", data_digest=None)
     assert "of them in dataset" in str(failure.value)
     assert "Name the shards by a pattern" in str(failure.value)
+
+
+def test_the_documents_say_how_large_the_specification_is(tmp_path):
+    compile_pipeline(tmp_path / "pipeline.yaml")
+    first, second = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    measured = len(json.dumps({"pipeline_spec": first, "platform_spec": second}))
+    text = (PIPELINE / "README.md").read_text()
+    said = int(re.search(r"the specification has (\d+) kB", text)[1]) * 1000
+    assert abs(said - measured) < measured / 10, measured
+
+
+def test_every_variable_that_opens_the_cluster_is_documented():
+    source = inspect.getsource(access)
+    variables = set(re.findall(r'^\w+_VARIABLE = "(\w+)"', source, re.MULTILINE))
+    rows = re.findall(r"^\| `(K\w+)` \|", (PIPELINE / "README.md").read_text(), re.MULTILINE)
+    assert len(variables) == 8
+    assert set(rows) == variables

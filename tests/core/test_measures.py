@@ -8,7 +8,7 @@ from evaluation_cases import digest, label_map, metrics, random_data, shard_resu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfdet.core.coco import IOU_THRESHOLDS, canonical, metrics_document
+from kfdet.core.coco import COCO, canonical, metrics_document
 from kfdet.core.measurement import measure
 from kfdet.core.measures import check_policy, read, subject_in_words
 from kfdet.core.slices import slices_of_every_set
@@ -91,7 +91,7 @@ def test_with_weights_of_one_the_evidence_gives_what_the_metrics_say(seed, ties,
 @given(seed=st.integers(0, 10**6), t=st.integers(0, 9))
 def test_ap_at_an_iou_is_that_of_the_metrics(seed, t):
     document, evidence = measured(seed, images=8)
-    iou = round(IOU_THRESHOLDS[t], 2)
+    iou = round(COCO.iou_thresholds[t], 2)
     found = weighted_ap_at_iou(
         evidence, np.ones((evidence.images, 1)), iou=iou, class_ids=[1, 2, 3]
     )[:, 0]

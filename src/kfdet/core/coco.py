@@ -39,7 +39,6 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
-IOU_THRESHOLDS: tuple[float, ...] = COCO.iou_thresholds
 RECALL_POINTS: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
 AREAS: tuple[str, ...] = COCO.area_names
 MAX_DETECTIONS: tuple[int, ...] = COCO.max_detections

@@ -99,8 +99,10 @@ class BucketStore:
         `STORAGE_EMULATOR_HOST` names another server than Google's, which is given no credentials.
 
         Raises:
+            ConfigError: `STORAGE_EMULATOR_HOST` is no address.
             StorageError: There are no credentials.
         """
+        _check_emulator()
         try:
             credentials: Any = (
                 AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -145,19 +147,6 @@ class BucketStore:
         except _NotThereError:
             raise missing(location) from None
         return whole.getvalue()
-
-    def read_range(self, location: str, begin: int, end: int) -> bytes:
-        try:
-            for blob in self._generations(location):
-                # What comes must be as long as it is: a cut answer looks like the object's end.
-                stop = min(end, blob.size)
-                if stop <= begin:
-                    return b""
-                with contextlib.suppress(FileNotFoundError):
-                    return self._range(blob, begin, stop, location=location)
-        except _NotThereError:
-            raise missing(location) from None
-        raise _restless(location)
 
     def download(self, location: str, to: Path) -> StoredObject:
         try:
@@ -357,6 +346,23 @@ def _restless(location: str) -> StorageError:
         remedy="Either somebody replaces it all the time, or something on the way changes "
         "bytes: run the same command again.",
     )
+
+
+def _check_emulator() -> None:
+    address = os.environ.get(EMULATOR_VARIABLE)
+    if not address:
+        return
+    try:
+        parts = urlsplit(address)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError(
+            f'"{address}" is no address',
+            where=EMULATOR_VARIABLE,
+            expected="a scheme, a host and a port: http://localhost:4443",
+        )
 
 
 def _no_credentials(failure: Exception, *, location: str | None = None) -> StorageError:
