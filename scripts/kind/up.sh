@@ -29,4 +29,5 @@ if ! kubectl wait --namespace "$NAMESPACE" --for condition=available --timeout=2
 fi
 
 load_images
+say "to submit by hand: export KFDET_IMAGE_REGISTRY=$KFDET_IMAGE_REGISTRY KFDET_IMAGE_TAG=$KFDET_IMAGE_TAG"
 say "ready: make kind-test, or kubectl --kubeconfig .kind/kubeconfig -n $NAMESPACE port-forward svc/ml-pipeline-ui 8080:80"

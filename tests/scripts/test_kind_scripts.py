@@ -133,6 +133,12 @@ class TestUp:
         ]  # fmt: skip
         assert order == sorted(order)
 
+    def test_it_prints_what_a_run_submitted_by_hand_needs(self, sandbox):
+        done = sandbox.run("up")
+        (loaded,) = sandbox.called("^kind load docker-image")
+        tag = loaded.rsplit(":", 1)[1]
+        assert f"KFDET_IMAGE_REGISTRY=localhost/kfdet KFDET_IMAGE_TAG={tag}" in done.stdout
+
     def test_it_may_be_called_again(self, sandbox):
         sandbox.run("up")
         done = sandbox.run("up")

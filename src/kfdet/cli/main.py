@@ -427,6 +427,10 @@ def _add_cluster_verbs(verbs: _Verbs) -> None:
         )
 
     submit = verb(verbs, "submit", "run on a cluster", handler="submit:submit", config=True)
+    submit.epilog = (
+        "Tokens, cookies and certificates come from environment variables: "
+        "pipelines/detection_training/README.md, Access."
+    )
     sending(submit)
     submit.add_argument("--wait", action="store_true", help="watch it, and end with its verdict")
     submit.add_argument(
