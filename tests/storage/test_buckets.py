@@ -45,6 +45,14 @@ def test_a_file_is_sent_in_chunks(store, gcs, tmp_path):
     assert sum(line.startswith("PUT") for line in gcs.log) == 3
 
 
+def test_a_range_is_read(store):
+    store.replace(HERE, bytes(range(100)))
+    assert store.read_range(HERE, 10, 20) == bytes(range(10, 20))
+    assert store.read_range(HERE, 95, 200) == bytes(range(95, 100))
+    assert store.read_range(HERE, 100, 200) == b""
+    assert store.read_range(HERE, 5, 5) == b""
+
+
 def test_a_listing_of_several_pages_is_whole(store, gcs):
     names = [f"data/train-{k}" for k in range(10)]
     for name in (*names, "data/", "other", "data/val"):
@@ -58,6 +66,7 @@ def test_what_is_not_there_is_a_missing_file(store, tmp_path):
     assert store.find(HERE) is None
     for read in (
         lambda: store.read(HERE),
+        lambda: store.read_range(HERE, 0, 5),
         lambda: store.download(HERE, tmp_path / "copy"),
     ):
         with pytest.raises(FileNotFoundError) as failure:
@@ -131,6 +140,23 @@ def test_no_fault_loses_doubles_or_changes_a_byte_on_the_way_down(size, faults):
         except StorageError as failure:
             explained = "were not those of the object" in str(failure)
             assert explained and faults.count("body changed") >= 5  # noqa: PT018 allowed, not wanted
+
+
+@settings(max_examples=60)
+@given(
+    size=st.integers(0, 3 * QUANTUM),
+    begin=st.integers(0, 3 * QUANTUM),
+    length=st.integers(0, QUANTUM),
+    faults=st.lists(st.sampled_from([None, *set(FAULTS) - {"body changed"}]), max_size=8),
+)
+def test_no_fault_loses_or_doubles_a_byte_of_a_range(size, begin, length, faults):
+    """A changed byte can't be told: there is no checksum of a part."""
+    gcs, content = FakeGcs(), (BIG * 2)[:size]
+    gcs.put("bucket", "folder/object", content)
+    with serving(gcs) as endpoint:
+        store = connect(endpoint)
+        gcs.faults = list(faults)
+        assert store.read_range(HERE, begin, begin + length) == content[begin : begin + length]
 
 
 @pytest.mark.parametrize("lost", LOST_ANSWERS)
@@ -256,6 +282,7 @@ def test_no_bucket_is_one_sentence(store):
     ("denied", "attempt"),
     [
         ("get", lambda store: store.read(HERE)),
+        ("get", lambda store: store.read_range(HERE, 0, 1)),
         ("list", lambda store: store.list(HERE)),
         ("create", lambda store: store.replace(HERE, b"new")),
         ("delete", lambda store: store.delete(HERE)),

@@ -18,6 +18,7 @@ def test_what_was_written_is_read(here, tmp_path):
     store = LocalStore()
     written = store.replace(here, b"0123456789")
     assert store.read(here) == b"0123456789"
+    assert store.read_range(here, 8, 20) == b"89"
     assert store.find(here) == written
     assert store.download(here, tmp_path / "copy") == written
     copy = store.upload(tmp_path / "copy", str(tmp_path / "folder" / "second"))

@@ -66,6 +66,9 @@ class Store(Protocol):
     def read(self, location: str) -> bytes:
         """Returns all bytes of an object."""
 
+    def read_range(self, location: str, begin: int, end: int) -> bytes:
+        """Returns the bytes from `begin` up to `end`, fewer where the object ends before."""
+
     def download(self, location: str, to: Path) -> StoredObject:
         """Copies an object into a local file, which appears whole or not at all."""
 
@@ -133,6 +136,11 @@ class LocalStore:
 
     def read(self, location: str) -> bytes:
         return Path(location).read_bytes()
+
+    def read_range(self, location: str, begin: int, end: int) -> bytes:
+        with open(location, "rb") as stream:
+            stream.seek(begin)
+            return stream.read(max(end - begin, 0))
 
     def download(self, location: str, to: Path) -> StoredObject:
         with open(location, "rb") as stream:
