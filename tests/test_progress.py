@@ -71,3 +71,13 @@ def test_without_a_file_nothing_is_written(monkeypatch, capsys):
     with Progress.from_environment("gate") as progress:
         progress.note("only a line")
     assert capsys.readouterr().err == "[gate] only a line\n"
+
+
+def test_what_a_stage_says_of_data_is_shown_and_not_obeyed(events, capsys):
+    with pytest.raises(SystemExit), Progress.from_environment("validate") as progress:
+        progress.note("saw \x1b[2J")
+        raise DataError("is \u202ebad", where="a\nb")
+    said = capsys.readouterr().err
+    assert "[validate] saw \\x1b[2J\n" in said
+    assert "[validate] failed: a\\nb: is \\u202ebad.\n" in said
+    assert [event.message for event in events()][1:] == ["saw \\x1b[2J", "a\\nb: is \\u202ebad."]

@@ -17,6 +17,8 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
+from kfdet.visible import visible, visible_line
+
 
 class KfdetError(Exception):
     """A failure with an explanation: what, where, what was expected, and the remedy.
@@ -45,12 +47,13 @@ class KfdetError(Exception):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        text = f"{self.where}: {self.what}" if self.where else self.what
+        text = f"{visible_line(self.where)}: {self.what}" if self.where else self.what
         if self.expected:
             text = f"{text.rstrip('.')}; expected {self.expected}"
         if not text.endswith((".", "?", "!")):
             text += "."
-        return f"{text} {self.remedy}" if self.remedy else text
+        # What was seen comes from data: a terminal must show it, not obey it.
+        return visible(f"{text} {self.remedy}" if self.remedy else text)
 
 
 class UsageError(KfdetError):

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from kfdet.errors import KfdetError
+from kfdet.visible import visible
 
 EVENTS_VARIABLE = "KFDET_EVENTS"
 STAGE_VARIABLE = "KFDET_STAGE"
@@ -104,7 +105,7 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Says one sentence that a person should read."""
-        self._event("note", message=message)
+        self._event("note", message=visible(message))
         self._line(message)
 
     def _line(self, text: str) -> None:
@@ -112,7 +113,7 @@ class Progress:
             name = f"{self.stage} {self._part}".rstrip()
             # Whoever read our lines may be gone; the work goes on, to save what it has.
             with contextlib.suppress(BrokenPipeError):
-                print(f"[{name}] {text}", file=sys.stderr, flush=True)
+                print(f"[{name}] {visible(text)}", file=sys.stderr, flush=True)
 
     def _event(self, kind: str, **fields: object) -> None:
         if not self._events_path:

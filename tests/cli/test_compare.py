@@ -51,3 +51,17 @@ def test_a_folder_without_a_run_is_an_error_before_anything_is_printed(
     with pytest.raises(ArtifactError):
         compare([*folders, tmp_path / "nowhere"], html=None, as_json=False)
     assert capsys.readouterr().out == ""
+
+
+def test_names_that_a_terminal_would_obey_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        write_run(tmp_path / name, run_config(name), classes=("\x1b[2J[/red]\u202ecat",))
+        for name in ("a", "b")
+    ]
+    compare(folders, html=tmp_path / "[/bold].html", as_json=False)
+    said = capsys.readouterr().out
+    assert "\\x1b[2J[/red]\\u202ecat" in said
+    assert "[/bold].html" in said
+    assert "\x1b" not in said

@@ -201,3 +201,24 @@ def test_the_verdict_is_said_with_its_reasons(record: Any, words: list[str]) -> 
     for word in words:
         assert word in text
     assert ("published" in text) == (record.published_version is not None)
+
+
+OBEYED = "\x1b[2J\u202ecat\r[/bold]"
+SHOWN = "\\x1b[2J\\u202ecat\\r[/bold]"
+
+
+def test_a_terminal_shows_names_and_does_not_obey_them() -> None:
+    record = run_record(verdict="fail")
+    stages = tuple(one.model_copy(update={"key_figure": OBEYED}) for one in record.stages)
+    record = record.model_copy(update={"reasons": (OBEYED,), "error": OBEYED, "stages": stages})
+    console = Console(file=io.StringIO(), width=200)
+    with LiveView(STAGES, console=console) as view:
+        view.event(event("note", "train", message=OBEYED))
+        view.event(event("failed", "train", message=OBEYED))
+        view.stage("merge", "done", OBEYED)
+    console.print(final_table(record))
+    console.print(verdict_panel(record))
+    text = "\n".join(written(console))
+    assert text.count(SHOWN) == 3 + 9 + 2
+    assert "\x1b" not in text
+    assert "\u202e" not in text

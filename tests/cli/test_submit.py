@@ -319,6 +319,10 @@ class TestRuns:
         assert json.loads(double.kfdet("status", run, "--json").stdout)["state"] == "CANCELED"
         assert "has ended already" in double.kfdet("terminate", run, code=1).stderr
 
+    def test_a_name_that_is_markup_is_listed_as_it_is(self, double):
+        submit(double, "--data-digest", DIGEST, "--name", "[/bold]nightly[red]")
+        assert "[/bold]nightly[red]" in double.kfdet("runs").stdout
+
     def test_logs_through_the_user_interface_and_with_argo_s_newer_names(self, double):
         double.plan(
             [ended({"train": "RUNNING"}, "RUNNING")], {"train": "[train] so far\n"}, pod_names="v2"

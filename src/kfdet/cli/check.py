@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from kfdet.cli.output import FEASIBILITY_EXIT_CODES
+from kfdet.cli.plain import plain
 from kfdet.core.experiment import resolve
 from kfdet.core.feasibility.estimates import estimate
 from kfdet.models.timing import measure_training
@@ -117,20 +118,20 @@ def _print(answer: Feasibility, *, report: Path) -> None:
     style = _STYLES[answer.verdict]
     console.print(f"[bold {style}]{answer.verdict.replace('_', ' ')}[/bold {style}]")
     for reason in answer.reasons:
-        console.print(f"  {escape(reason)}", soft_wrap=True)
+        console.print(plain(f"  {reason}"), soft_wrap=True)
     for remedy in dict.fromkeys(_remedies(answer)):
-        console.print(f"  [dim]->[/dim] {escape(remedy)}", soft_wrap=True)
+        console.print(Text.assemble("  ", ("-> ", "dim"), plain(remedy)), soft_wrap=True)
     if answer.estimates is not None:
-        console.print(_estimated(answer.estimates), soft_wrap=True)
-    console.print(f"report  {report}", soft_wrap=True)
+        console.print(plain(_estimated(answer.estimates)), soft_wrap=True)
+    console.print(plain(f"report  {report}"), soft_wrap=True)
 
 
-def _row(rule: RuleFeasibility) -> list[str]:
+def _row(rule: RuleFeasibility) -> list[str | Text]:
     def shown(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
     return [
-        _MARKS[rule.outcome], escape(rule.rule), shown(rule.ceiling), shown(rule.perfect),
+        _MARKS[rule.outcome], plain(rule.rule), shown(rule.ceiling), shown(rule.perfect),
         shown(rule.half_width),
     ]  # fmt: skip
 

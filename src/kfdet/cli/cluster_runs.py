@@ -16,6 +16,7 @@ from kfdet.cli.cluster.connection import TIMEOUT_S, Connection
 from kfdet.cli.cluster.run_view import RunView, StageView, failure_of, verdict_of
 from kfdet.cli.cluster.runs import find_run, list_runs, read_log
 from kfdet.cli.output import answer
+from kfdet.cli.plain import plain
 from kfdet.errors import ClusterError, UsageError
 from kfdet.report.wording import duration
 
@@ -32,7 +33,7 @@ def runs(arguments: argparse.Namespace) -> None:
         table.add_column(column, overflow="fold")
     for view in found:
         table.add_row(
-            view.name, view.state.lower(), _moment(view.created), _time(view),
+            plain(view.name), view.state.lower(), _moment(view.created), _time(view),
             "schedule" if view.recurring_run else "hand", view.run_id,
         )  # fmt: skip
     Console().print(table if found else "no runs")
@@ -140,7 +141,7 @@ def _stages(connection: Connection, view: RunView) -> Table:
             stage.stage,
             Text(stage.status, style=styles.get(stage.status, "dim")),
             duration(stage.time_s) if stage.status in ("done", "failed") else "",
-            Text(_remark(connection, view, stage)),
+            plain(_remark(connection, view, stage)),
         )
     return table
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kfdet.cli.plain import plain
 from kfdet.core.run_comparison import MetricRow, RunComparison, compare_runs
 from kfdet.report import compare as report
 from kfdet.report.index import run_status
@@ -52,10 +53,10 @@ def compare(runs: Sequence[Path], *, html: Path | None, as_json: bool) -> None:
         return
     console = Console()
     for warning in comparison.warnings:
-        console.print(Text(warning, style="yellow"), soft_wrap=True)
+        console.print(plain(warning, "yellow"), soft_wrap=True)
     console.print(comparison_table(comparison))
     if html:
-        console.print(f"report  {html}", soft_wrap=True, highlight=False)
+        console.print(plain(f"report  {html}"), soft_wrap=True)
 
 
 def comparison_table(comparison: RunComparison) -> Table:
@@ -63,7 +64,7 @@ def comparison_table(comparison: RunComparison) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
     for run in comparison.runs:
-        table.add_column(Text(run.label), overflow="fold")
+        table.add_column(plain(run.label), overflow="fold")
     words = [run_status(run.record) for run in comparison.runs]
     table.add_row("verdict", *(Text(text, style=_TONES[tone]) for text, tone in words))
     versions = [run.record.published_version for run in comparison.runs]
@@ -75,14 +76,16 @@ def comparison_table(comparison: RunComparison) -> Table:
     _add_head(table, "settings that differ")
     for setting in comparison.settings:
         values = [EN_DASH if value is None else str(value) for value in setting.values]
-        table.add_row(Text(f"  {setting.key}"), *map(Text, values))
+        table.add_row(plain(f"  {setting.key}"), *map(plain, values))
     if not comparison.settings:
         table.add_row(Text("  none", style="dim"))
     for head, rows in (("test metrics", comparison.metrics), ("ap by class", comparison.class_ap)):
         if rows:
             _add_head(table, head)
         for row in rows:
-            table.add_row(Text(f"  {row.name}"), *(_metric(row, i) for i in range(len(row.values))))
+            table.add_row(
+                plain(f"  {row.name}"), *(_metric(row, i) for i in range(len(row.values)))
+            )
     return table
 
 

@@ -17,8 +17,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from kfdet.cli.plain import plain
 from kfdet.report.wording import duration
 from kfdet.schema.run_record import RunRecord, StageEvent, StageStatus
+from kfdet.visible import visible
 
 ShownStatus = Literal["waiting", "running", "done", "cached", "failed", "skipped"]
 
@@ -159,7 +161,7 @@ class LiveView:
             ran = shown.status == "running"
             shown.time_s = time_s if time_s is not None else self._age(shown) if ran else None
         shown.status = status  # type: ignore[assignment]  # checked above
-        shown.key_figure = key_figure or shown.key_figure
+        shown.key_figure = visible(key_figure) or shown.key_figure
         if changed:
             self._line(shown)
         self._draw(at_once=changed)
@@ -285,7 +287,7 @@ def final_table(record: RunRecord) -> Table:
         sign, style = _SIGNS[stage.status]
         status = Text(f"{sign} {_STATUS_WORDS[stage.status]}", style=style)
         took = duration(stage.time_s) if stage.status in ("done", "failed") else ""
-        table.add_row(stage.stage, status, took, Text(stage.key_figure), Text(stage.report or ""))
+        table.add_row(stage.stage, status, took, plain(stage.key_figure), plain(stage.report or ""))
     table.add_section()
     table.add_row("[dim]all[/dim]", "", duration(record.time_s), "", "")
     return table
@@ -293,12 +295,12 @@ def final_table(record: RunRecord) -> Table:
 
 def verdict_panel(record: RunRecord) -> Panel:
     """Returns the verdict with its reasons, or why there is none."""
-    lines = [Text(f"• {reason}") for reason in record.reasons]
+    lines = [plain(f"• {reason}") for reason in record.reasons]
     if record.error:
-        lines.append(Text(record.error, style="red"))
+        lines.append(plain(record.error, "red"))
     if record.published_version is not None:
         model = record.config.registry.model or record.config.name
-        lines.append(Text(f"published as {model} version {record.published_version}"))
+        lines.append(plain(f"published as {model} version {record.published_version}"))
     if not lines:
         lines.append(Text("The run ended before the gate." if record.verdict is None else ""))
     style = _VERDICT_STYLES[record.verdict] if record.verdict else "red"
@@ -325,4 +327,4 @@ def _figures(figures: dict[str, float]) -> list[str]:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""
+    return visible(text.splitlines()[0]) if text else ""

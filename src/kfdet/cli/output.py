@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kfdet.visible import visible
+
 FEASIBILITY_EXIT_CODES = {"can_pass": 0, "at_risk": 0, "cannot_pass": 22}
 VERDICT_EXIT_CODES = {"pass": 0, "fail": 20, "insufficient_evidence": 21}
 
@@ -25,4 +27,4 @@ def answer(values: Mapping[str, Any], *, as_json: bool) -> None:
         if value is None or value == ():
             continue
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
-        print(f"{name.replace('_', ' '):<{width}}  {shown}")
+        print(visible(f"{name.replace('_', ' '):<{width}}  {shown}"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
+from rich.text import Text
 
 from kfdet import __version__
 from kfdet.cli.containers import container_request, stop_containers
@@ -22,6 +23,7 @@ from kfdet.cli.live import LiveView, final_table, verdict_panel
 from kfdet.cli.local_pipeline import PipelineRequest
 from kfdet.cli.output import VERDICT_EXIT_CODES
 from kfdet.cli.pipeline_source import compile_pipeline, pipeline_arguments
+from kfdet.cli.plain import plain
 from kfdet.cli.run_folder import RunFolder
 from kfdet.cli.run_outcome import RunProgress
 from kfdet.core import measures
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         console.print(final_table(record))
         console.print(verdict_panel(record))
-        console.print(f"report  {folder.index}", soft_wrap=True)
+        console.print(plain(f"report  {folder.index}"), soft_wrap=True)
     if failure:
         raise failure
     assert record.verdict
@@ -87,7 +89,9 @@ def _run(
 ) -> tuple[RunRecord, KfdetError | None]:
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
-    console.print(f"[bold]{config.name}[/bold] in {folder.root}", soft_wrap=True)
+    console.print(
+        Text.assemble((config.name, "bold"), " in ", plain(str(folder.root))), soft_wrap=True
+    )
     console.print("naming the data by its digest, compiling the pipeline …", style="dim")
     digests = dataset_digests(config.dataset)
     with explain_os_errors(folder.root):

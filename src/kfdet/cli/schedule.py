@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kfdet.cli.output import answer
+from kfdet.cli.plain import plain
 from kfdet.core.cron import CronSchedule, parse_cron
 from kfdet.errors import ClusterError, UsageError, did_you_mean
 from kfdet.storage.run_config import read_run_config
@@ -110,9 +111,11 @@ def list_schedules(arguments: argparse.Namespace) -> None:
         table.add_column(column, overflow="fold")
     for shown in entries:
         table.add_row(
-            str(shown["name"]), str(shown["state"]), str(shown["when"]),
-            str(shown["max_concurrency"]), str(shown["catch_up"]), str(shown["id"]),
-        )  # fmt: skip
+            *(
+                plain(str(shown[key]))
+                for key in ("name", "state", "when", "max_concurrency", "catch_up", "id")
+            )
+        )
     Console().print(table if entries else "no schedules")
 
 
