@@ -1,5 +1,6 @@
 """Patterns and digests: canonical order, and no pattern that silently matches nothing."""
 
+import glob
 import hashlib
 from pathlib import Path
 
@@ -88,3 +89,46 @@ def test_paths_become_absolute(shards, monkeypatch):
     assert absolute.train == (str(shards / "b-*"),)
     assert absolute.val == ("/v",)
     assert absolute.test == ("gs://b/t",)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in (
+        "train-0",
+        "a/train-1",
+        "a/b/train-2",
+        "a/b/other",
+        ".hidden/train-3",
+        "a/.train-4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("a")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**", "**/train-*", "a/**/train-?", "**/b/*", "*/**/[to]*", "**/*"]
+)
+@pytest.mark.parametrize("absolute", [True, False])
+def test_two_stars_find_what_glob_finds(tree, monkeypatch, pattern, absolute):
+    monkeypatch.chdir(tree)
+    asked = str(tree / pattern) if absolute else pattern
+    expected = {name for name in glob.glob(asked, recursive=True) if Path(name).is_file()}
+    assert set(expand_patterns([asked], where="train")) == expected
+
+
+def test_links_in_a_circle_are_followed_once(tree):
+    for folder in ("", "a", "a/b"):
+        for name in ("up", "upward"):
+            (tree / folder / name).symlink_to(tree)
+    found = expand_patterns([f"{tree}/**/train-*"], where="train")
+    assert sorted(found) == [
+        f"{tree}/{name}"
+        for name in ("a/b/train-2", "a/train-1", "link/b/train-2", "link/train-1", "train-0")
+    ]
+
+
+def test_a_link_to_nowhere_is_found_and_not_left_out(shards):
+    (shards / "b-2.tfrecord").symlink_to("gone")
+    assert f"{shards}/b-2.tfrecord" in expand_patterns([f"{shards}/b-*"], where="train")

@@ -9,7 +9,6 @@ from kfdet.schema.dataset import SPLITS
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.files import digest_of_digests, expand_patterns, file_sha256, files_digest
 from kfdet.storage.locations import absolute
-from kfdet.storage.stores import store_of
 
 
 def dataset_digests(dataset: DatasetConfig) -> dict[str, str]:
@@ -18,13 +17,21 @@ def dataset_digests(dataset: DatasetConfig) -> dict[str, str]:
     A split's digest is that of its manifest where nothing is in quarantine.
 
     Raises:
-        DataError: A pattern matches nothing, or the label map is missing.
+        DataError: A pattern matches nothing, the label map is missing, or a file can't be read.
     """
     beside = side_digests(dataset)
-    digests: dict[str, str] = {
-        split: files_digest(expand_patterns(getattr(dataset, split), where=f"dataset.{split}"))
-        for split in SPLITS
-    }
+    digests: dict[str, str] = {}
+    for split in SPLITS:
+        files = expand_patterns(getattr(dataset, split), where=f"dataset.{split}")
+        try:
+            digests[split] = files_digest(files)
+        except OSError as failure:
+            raise DataError(
+                f"can't read: {failure.strerror}",
+                where=f"dataset.{split} {failure.filename}",
+                expected="a TFRecord shard",
+                remedy="Check its permissions, and that it is a file that was copied whole.",
+            ) from failure
     return {**digests, **beside}
 
 
@@ -32,21 +39,22 @@ def side_digests(dataset: DatasetConfig) -> dict[str, str]:
     """Returns the digests of the files beside the records: label map and quarantine list.
 
     Raises:
-        DataError: A file is missing.
+        DataError: A file is missing, or can't be read.
     """
     named = {"label_map": dataset.label_map, "quarantine": dataset.quarantine}
     digests = {}
     for key, path in named.items():
         if path is None:
             continue
-        if store_of(path).find(path) is None:
+        try:
+            digests[key] = file_sha256(path)
+        except OSError as failure:
             raise DataError(
-                "there is no such file",
+                f"can't read: {failure.strerror}",
                 where=f"dataset.{key} {path}",
                 expected="a label map" if key == "label_map" else "a list that validate wrote",
                 remedy=f"Check the path; it is relative to {Path.cwd()}.",
-            )
-        digests[key] = file_sha256(path)
+            ) from failure
     return digests
 
 

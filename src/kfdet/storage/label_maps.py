@@ -8,7 +8,8 @@ from kfdet.core.label_map import LabelMapFormat, NamedClasses, dump_pbtxt, parse
 from kfdet.errors import DataError
 from kfdet.schema.dataset import LabelMap
 from kfdet.storage.atomic import write_text
-from kfdet.storage.stores import store_of
+from kfdet.storage.copies import local_file
+from kfdet.storage.regular import read_regular
 
 LABEL_MAP_FILE = "label_map.pbtxt"
 
@@ -37,7 +38,7 @@ def read_named_classes(path: Path | str) -> NamedClasses:
             expected=f"one of {', '.join(_FORMATS)}",
         )
     try:
-        text = store_of(path).read(str(path)).decode("utf-8-sig")
+        text = read_regular(local_file(path)).decode("utf-8-sig")
     except OSError as failure:
         raise DataError(
             f"can't read the label map: {failure.strerror}",

@@ -27,6 +27,7 @@ from kfdet.errors import DataError
 from kfdet.schema.dataset import Compression
 from kfdet.storage.atomic import explain_os_errors
 from kfdet.storage.copies import local_file
+from kfdet.storage.regular import open_regular
 
 CompressionFault = Literal["damaged", "bomb"]
 OnFault = Callable[[CompressionFault, str, str], None]
@@ -40,7 +41,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 def compression_of(path: Path) -> Compression:
     """Returns how a file is compressed, by its first bytes; an empty file is not compressed."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(HEADER_BYTES)
     if length_at(head, 0) is not None:
         return "none"
@@ -76,7 +77,7 @@ def _mapped(location: Path | str, stack: contextlib.ExitStack, on_fault: OnFault
     try:
         path = local_file(location)
         compression = compression_of(path)
-        stream: IO[bytes] = stack.enter_context(path.open("rb"))
+        stream: IO[bytes] = stack.enter_context(open_regular(path))
         if compression != "none":
             whole: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
             stack.enter_context(whole)

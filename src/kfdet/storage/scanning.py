@@ -27,12 +27,13 @@ from kfdet.storage.examining import (
     stretches_of,
     unreadable,
 )
-from kfdet.storage.files import expand_patterns, file_sha256
+from kfdet.storage.files import file_sha256, in_order, matching_files, name_fault
 from kfdet.storage.locations import is_remote
 from kfdet.storage.quarantine import check_exclusions, read_exclusions
 from kfdet.storage.records import compression_of
 from kfdet.storage.stores import store_of
 from kfdet.storage.workers import usable_cores, worker_pool
+from kfdet.visible import visible_line
 
 _AHEAD = 4
 _LITTLE_BYTES = 4 << 20
@@ -41,7 +42,7 @@ _PLACED_A_SPLIT = 120
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles:
-    """The files of one split, and the patterns that match none.
+    """The files of one split, the patterns that match none, and the files that can't be named.
 
     Attributes:
         excluded: File to the indices of its records that are in quarantine.
@@ -91,21 +92,28 @@ def check_quarantine(
 
 
 def _files_of(patterns: Sequence[str], *, split: Split) -> SplitFiles:
-    found: list[str] = []
-    faults: list[tuple[Place, Fault]] = []
+    found: set[str] = set()
+    faults: dict[str, Fault] = {}
     for pattern in patterns:
         try:
-            expand_patterns([pattern], where=f"dataset.{split}")
-            found.append(pattern)
+            found.update(matching_files(pattern, where=f"dataset.{split}"))
         except DataError as failure:
-            fault = Fault(
+            faults[pattern] = Fault(
                 code="file-no-match",
                 seen=failure.what,
                 expected=failure.expected or "at least one TFRecord shard",
             )
-            faults.append((Place(file=pattern, split=split), fault))
-    paths = expand_patterns(found, where=f"dataset.{split}") if found else ()
-    return SplitFiles(paths=paths, faults=tuple(faults))
+    unusable = {file: fault for file in in_order(found) if (fault := name_fault(file)) is not None}
+    for file, fault in unusable.items():
+        faults[visible_line(file)] = Fault(
+            code="file-name-unusable",
+            seen=f"its name {fault}",
+            expected="UTF-8 text, all of which can be shown",
+        )
+    return SplitFiles(
+        paths=in_order(found - unusable.keys()),
+        faults=tuple((Place(file=place, split=split), fault) for place, fault in faults.items()),
+    )
 
 
 def all_shards(files: Mapping[Split, SplitFiles]) -> tuple[ShardKey, ...]:
@@ -273,8 +281,8 @@ def _stretches(
 def _opened(shard: _Shard, pool: Executor) -> Path:
     """Learns what a file is as a whole; returns where its bytes are on this machine."""
     path = local_file(shard.file)
-    shard.size_bytes = path.stat().st_size
     shard.compression = compression_of(path)
+    shard.size_bytes = path.stat().st_size
     shard.sha256 = pool.submit(file_sha256, path)
     if shard.size_bytes == 0:
         shard.add(Fault(code="file-empty", seen="0 bytes", expected="at least one record"))

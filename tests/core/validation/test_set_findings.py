@@ -255,6 +255,10 @@ def map_of(*names: str, ids: Sequence[int] | None = None) -> LabelMap:
 ZEROS = gzip.compress(bytes(70 << 20), mtime=0)
 # Each: what triggers it, what it comes with, and what misses it narrowly.
 CASES: Mapping[str, tuple[Build, dict[str, int], Build]] = {
+    "file-name-unusable": (
+        touched(lambda f: (f / "val-\x1b.tfrecord").touch()), {},
+        touched(lambda f: (f / "val-\x1b.text").touch()),
+    ),
     "file-no-match": (patterns(val=["val-*", "v-*"]), {}, patterns(val=["val-*", "va*"])),
     "file-empty": (
         touched(lambda f: (f / "val-more.tfrecord").write_bytes(b"")), {},

@@ -62,3 +62,13 @@ def test_fewer_shards_than_tasks_are_told():
     assert found(files, {"test": 4}) == [("shards-few", "dataset.test")]
     assert found(files, {"test": 3}) == []
     assert found(files, {"train": 9}) == []
+
+
+@pytest.mark.parametrize("total", ["99999999999", "9" * 200])
+def test_a_name_that_says_it_is_one_of_a_billion_takes_no_time(total: str):
+    names = found(facts(f"a/t-00001-of-{total}"))
+    assert names[:2] == [
+        ("shard-missing", f"a/t-00000-of-{total}"),
+        ("shard-missing", f"a/t-00002-of-{total}"),
+    ]
+    assert len(names) == 10_000

@@ -64,10 +64,18 @@ _FILES = (
     _check(
         "files and shards",
         "error",
+        "file-name-unusable",
+        what="A file's name is no text that can be shown",
+        why="No manifest and no log can name it. It was not read.",
+        remedy="Rename the file.",
+    ),
+    _check(
+        "files and shards",
+        "error",
         "file-unreadable",
         what="A file can't be read",
         why="Training would stop at it.",
-        remedy="Check its permissions, and that it was copied whole.",
+        remedy="Check its permissions, and that it is a file that was copied whole.",
     ),
     _check(
         "files and shards",
