@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,35 @@ def test_all_faults_are_listed_at_once():
         parse_label_map('[{"id": 0, "name": "a"}, {"name": "b"}]', format="json", where="")
     assert "ids begin at 1" in str(raised.value)
     assert "class 1: id is None" in str(raised.value)
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join(f'*{a}' for _ in range(10))}]\n" for a, b in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"half \\ud800": 1}', "json"),
+        ("[" * 100_000, "json"),
+        ('{"cat": ' + "9" * 5000 + "}", "json"),
+        ('{"cat": 2147483648}', "json"),
+        ('"half \\ud800": 1', "yaml"),
+        ("[" * 5_000, "yaml"),
+        ("{a: " * 5_000, "yaml"),
+        ("cat: " + "9" * 5000, "yaml"),
+        ("2001-99-99: 1", "yaml"),
+        ("&a {x: *a}", "yaml"),
+        ('!!python/object/apply:os.system ["id"]', "yaml"),
+        (LAUGHS, "yaml"),
+        ("item { keypoints " + "{ keypoints " * 50_000, "pbtxt"),
+        ("item { id: " + "9" * 5000 + " name: 'cat' }", "pbtxt"),
+        ("item { id: 1 name: '" + "\\" * 50_000, "pbtxt"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_file_made_to_break_its_reader_is_no_label_map(text: str, kind: str):
+    with pytest.raises(DataError, match="m: |m line 1: ") as refused:
+        parse_label_map(text, format=kind, where="m")
+    assert len(str(refused.value)) < 10_000

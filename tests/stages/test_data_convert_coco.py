@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from kfdet.core.detection_record import parse_record
 from kfdet.errors import DataError, UsageError
 from kfdet.schema.conversion import Conversion
 from kfdet.stages import data_convert_coco
+from kfdet.storage.label_maps import read_label_map
 from kfdet.storage.records import read_records
 
 SPLITS = ("train", "val", "test")
@@ -193,3 +196,55 @@ def test_a_file_that_is_no_coco_is_explained(images: Path):
         convert(images, write(images.parent / "i.json", {"a": 1}))
     with pytest.raises(DataError, match="can't read"):
         convert(images, images.parent / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../4.jpg", "../4.jpg lies outside the folder of images"),
+        ("/etc/passwd", "/etc/passwd lies outside the folder of images"),
+        ("zero.jpg", "zero.jpg lies outside the folder of images"),
+        ("pipe.jpg", "pipe.jpg: can't read the image: it is a pipe"),
+        ("circle.jpg", "circle.jpg: can't read the image: Too many levels of symbolic links"),
+        ("x" * 5000, "can't read the image: File name too long"),
+        ("half \ud800.jpg", r"image 4: file_name is 'half \ud800.jpg', expected text"),
+        ("a\0b.jpg", r"image 4: file_name is 'a\x00b.jpg', expected text"),
+        ("\x1b[2J.jpg", r"\x1b[2J.jpg: can't read the image: No such file"),
+    ],
+    ids=lambda text: ascii(text)[:20],
+)
+def test_a_file_name_made_to_break_out_is_a_fault(images: Path, name: str, said: str):
+    os.mkfifo(images / "pipe.jpg")
+    (images / "zero.jpg").symlink_to("/dev/zero")
+    (images / "circle.jpg").symlink_to("circle.jpg")
+    data = coco(20)
+    data["images"][3]["file_name"] = name
+    signal.alarm(20)
+    with pytest.raises(DataError) as raised:
+        convert(images, write(images.parent / "i.json", data))
+    signal.alarm(0)
+    assert said in str(raised.value)
+    assert not (images.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>", "../../x", "\x1b[2J\u202e", "x" * 10_000, "a\nb"],
+    ids=lambda n: ascii(n)[:9],
+)
+def test_a_class_of_any_name_that_is_text_keeps_it(images: Path, name: str):
+    data = coco(20, categories=[{"id": 90, "name": name}, {"id": 17, "name": "cat"}])
+    conversion = convert(images, write(images.parent / "i.json", data))
+    assert [entry.name for entry in conversion.classes] == ["cat", name]
+    assert records(images, "val")[0].class_texts == (name, "cat")
+    assert read_label_map(images.parent / "out" / "label_map.pbtxt").name_of(2) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"images": [{"id": ' + "9" * 5000 + "}]}"], ids=["deep", "digits"]
+)
+def test_json_made_to_break_its_reader_is_no_json(images: Path, text: str):
+    path = images.parent / "i.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="is no JSON"):
+        convert(images, path)

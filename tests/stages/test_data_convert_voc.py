@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,22 @@ def test_what_validate_finds_in_bccd(tmp_path: Path):
     assert sorted(by_code["box-near-duplicate"]) == [
         f"BloodImage_00{n}" for n in ("020", "100", "104", "251", "284", "331", "403")
     ]
+
+
+def test_names_that_lead_out_of_the_folder_and_pipes_are_faults(voc: Path):
+    (voc.parent / "secret.xml").write_text(xml(("cat", "1 2 30 40")))
+    lines = ("../../secret", str(voc.parent / "secret"), "b")
+    (voc / "ImageSets/Main/train.txt").write_text("".join(f"{line}\n" for line in lines))
+    (voc / "JPEGImages/b.jpg").unlink()
+    os.mkfifo(voc / "JPEGImages/b.jpg")
+    (voc / "Annotations/c.xml").unlink()
+    os.mkfifo(voc / "Annotations/c.xml")
+    signal.alarm(20)
+    with pytest.raises(DataError) as raised:
+        convert(voc)
+    signal.alarm(0)
+    text = str(raised.value)
+    assert "../../secret lies outside the folder of annotations" in text
+    assert f"{voc.parent}/secret lies outside the folder of annotations" in text
+    assert "b.jpg: can't read the image: it is a pipe" in text
+    assert "c.xml: can't read the annotations: it is a pipe" in text

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import pytest
 from PIL import Image
@@ -95,3 +97,19 @@ def test_a_missing_file_is_named(files, capsys):
         main(["metrics", "--ground-truth", str(files / "no.json"), "--detections", "x"])
     assert end.value.code == 10
     assert "no.json: can't read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/hostname", "pipe.png"])
+def test_a_file_name_leads_nowhere_but_below_the_folder_of_the_images(files, name):
+    folder = files / "images"
+    folder.mkdir()
+    Image.new("RGB", (64, 64), "grey").save(files / "outside.png")
+    os.mkfifo(folder / "pipe.png")
+    entries = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "b.png"}]
+    (files / "truth.json").write_text(json.dumps({**TRUTH, "images": entries}))
+    signal.alarm(60)
+    run(files, images=folder)
+    signal.alarm(0)
+    page = (files / "report.html").read_text()
+    assert "data:image/jpeg" not in page
+    assert "can&#39;t be shown" in page

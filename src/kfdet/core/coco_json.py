@@ -38,7 +38,7 @@ def parse_coco(text: str | bytes, *, where: str) -> CocoSet:
     """
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as failure:
+    except (ValueError, RecursionError) as failure:
         return _nothing(f"is no JSON: {failure}", where=where)
     if not isinstance(data, dict):
         return _nothing(f"is a {type(data).__name__}, expected an object", where=where)
@@ -99,7 +99,7 @@ class _Parser:
         names: dict[int, str] = {}
         for number, entry in self._identified(entries, kind="category").items():
             name = entry.get("name")
-            if not isinstance(name, str) or not name.strip():
+            if not _is_text(name) or not name.strip():
                 self._fault(f"category {number}: name is {name!r}, expected text")
             elif name in names.values():
                 self._fault(f'category {number}: name "{name}" is given more than once')
@@ -112,7 +112,7 @@ class _Parser:
         by_name: dict[str, int] = {}
         for number, entry in self._identified(entries, kind="image").items():
             name = entry.get("file_name")
-            if not isinstance(name, str) or not name:
+            if not _is_text(name):
                 self._fault(f"image {number}: file_name is {name!r}, expected text")
             elif name in by_name:
                 self._fault(
@@ -170,6 +170,14 @@ class _Parser:
 def is_int(value: Any) -> TypeGuard[int]:
     """Tells whether a JSON value is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Tells whether a JSON value is text that can be written down: JSON may escape half a character."""
+    try:
+        return isinstance(value, str) and bool(value.encode()) and "\0" not in value
+    except UnicodeEncodeError:
+        return False
 
 
 def is_number(value: Any) -> TypeGuard[float]:

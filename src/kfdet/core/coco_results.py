@@ -227,7 +227,7 @@ class _Faults:
 def _json(text: str | bytes, *, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as failure:
+    except (ValueError, RecursionError) as failure:
         raise DataError(f"is no JSON: {failure}", where=where) from failure
 
 

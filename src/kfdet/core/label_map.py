@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 
@@ -37,6 +37,9 @@ _TOKEN = re.compile(
     r"""\s+|\#[^\n]*|(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
     r"""|(?P<number>-?\d+(?:\.\d+)?)(?![\w.])|(?P<word>[A-Za-z_][\w.]*)|(?P<mark>[{}<>:;,\[\]])"""
 )
+_LARGEST_ID = 2**31 - 1
+_DEEPEST = 50
+_LONGEST_SHOWN = 100
 _EXPECTED_PBTXT = "items such as: item { id: 1  name: 'cat' }"
 
 
@@ -97,8 +100,9 @@ def _load(text: str, *, format: LabelMapFormat, where: str) -> Any:  # noqa: A00
             f"is no JSON: {failure.msg} at line {failure.lineno} column {failure.colno}",
             where=where,
         ) from failure
-    except yaml.YAMLError as failure:
-        raise DataError(f"is no YAML: {failure}", where=where) from failure
+    except (yaml.YAMLError, ValueError, RecursionError) as failure:
+        kind = "JSON" if format == "json" else "YAML"
+        raise DataError(f"is no {kind}: {failure}", where=where) from failure
 
 
 def _entries(data: Any, *, where: str) -> list[dict[str, Any]]:
@@ -130,7 +134,7 @@ def _named(entries: Sequence[Mapping[str, Any]], *, where: str) -> NamedClasses:
         number, name, shown = entry.get("id"), entry.get("name"), entry.get("display_name")
         names = tuple(dict.fromkeys(n for n in (shown, name) if isinstance(n, str) and n))
         if isinstance(number, bool) or not isinstance(number, int):
-            faults.append(f"class {position}: id is {number!r}, expected an integer from 1")
+            faults.append(f"class {position}: id is {_brief(number)}, expected an integer from 1")
         elif not names:
             faults.append(f"class {position}, id {number}: has no name, or one that is no text")
         elif number == 0 and names[0].lower() in ("background", "__background__"):
@@ -138,6 +142,10 @@ def _named(entries: Sequence[Mapping[str, Any]], *, where: str) -> NamedClasses:
         elif number < 1:
             faults.append(
                 f'class {position}, "{names[0]}": id is {number}; ids begin at 1, 0 is background'
+            )
+        elif number > _LARGEST_ID:
+            faults.append(
+                f'class {position}, "{names[0]}": id is {number}, expected at most {_LARGEST_ID:,}'
             )
         else:
             classes.append((number, names))
@@ -161,6 +169,12 @@ def _named(entries: Sequence[Mapping[str, Any]], *, where: str) -> NamedClasses:
         error=DataError,
     )
     return NamedClasses(label_map=label_map, aliases=dict(classes))
+
+
+def _brief(value: Any) -> str:
+    """Returns a value in short: a list of lists in YAML may stand for gigabytes of text."""
+    is_plain = value is None or isinstance(value, str | int | float)
+    return repr(value) if is_plain else f"a {type(value).__name__}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +214,7 @@ def _pbtxt_items(text: str, *, where: str) -> Iterator[dict[str, Any]]:
 
 
 def _message(
-    tokens: Sequence[_Token], position: int, *, where: str, nested: bool = False
+    tokens: Sequence[_Token], position: int, *, where: str, depth: int = 0
 ) -> tuple[list[tuple[str, Any]], int]:
     """Parses `{ name: value ... }` from `position`; returns its fields and the position behind."""
 
@@ -214,7 +228,7 @@ def _message(
 
     if token().text == ":":
         position += 1
-    if token().text not in "{<":
+    if token().text not in "{<" or depth > _DEEPEST:
         _refuse(token(), where=where)
     close = {"{": "}", "<": ">"}[token().text]
     position += 1
@@ -230,10 +244,10 @@ def _message(
         if token().text == ":":
             position += 1
         if token().text in "{<":
-            value, position = _message(tokens, position, where=where, nested=True)
+            value, position = _message(tokens, position, where=where, depth=depth + 1)
         else:
             value, position = _scalar(tokens, position, where=where)
-        if not nested:
+        if not depth:
             _check_field(name, value, seen=fields, where=where)
         fields.append((name.text, value))
     return fields, position + 1
@@ -261,8 +275,10 @@ def _check_field(name: _Token, value: Any, *, seen: Sequence[tuple[str, Any]], w
 def _scalar(tokens: Sequence[_Token], position: int, *, where: str) -> tuple[Any, int]:
     token = tokens[position]
     if token.kind == "number":
-        number = float(token.text) if "." in token.text else int(token.text)
-        return number, position + 1
+        try:
+            return float(token.text) if "." in token.text else int(token.text), position + 1
+        except ValueError:  # more digits than Python reads
+            _refuse(token, where=where)
     if token.kind == "word":
         return token.text, position + 1
     if token.text == "[":
@@ -309,9 +325,9 @@ def _unquote(token: _Token, *, where: str) -> str:
         ) from failure
 
 
-def _refuse(token: _Token, *, where: str) -> None:
+def _refuse(token: _Token, *, where: str) -> NoReturn:
     raise DataError(
-        f"{token.text!r} is not expected",
+        f"{token.text[:_LONGEST_SHOWN]!r} is not expected",
         where=f"{where} line {token.line}",
         expected=_EXPECTED_PBTXT,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from kfdet.schema.conversion import Conversion
 from kfdet.schema.dataset import SPLITS, LabelMap, Split
 from kfdet.storage.conversions import ConversionPlan, ImageFile, write_conversion
 from kfdet.storage.label_maps import read_label_map
+from kfdet.storage.regular import open_regular
 
 FRACTIONS: Mapping[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -145,11 +147,11 @@ def _label_map(
 def _image_files(
     one: CocoSet, *, folder: Path, faults: list[AnnotationFault]
 ) -> tuple[ImageFile, ...]:
-    root = folder.resolve()
+    root = os.path.realpath(folder)
     found: list[ImageFile] = []
     for image in one.images:
         path = folder / image.file_name
-        if not path.resolve().is_relative_to(root):
+        if not Path(os.path.realpath(path)).is_relative_to(root):
             what = f"image {image.source_id}: {image.file_name} lies outside the folder of images"
             faults.append(AnnotationFault(where=str(folder), what=what))
         else:
@@ -177,7 +179,7 @@ def _divided(
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         # A missing image is named once, where its bytes are wanted.

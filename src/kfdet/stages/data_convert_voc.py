@@ -17,6 +17,7 @@ from kfdet.schema.conversion import Conversion
 from kfdet.schema.dataset import SPLITS, LabelMap, Split
 from kfdet.storage.conversions import ConversionPlan, ImageFile, write_conversion
 from kfdet.storage.label_maps import read_label_map
+from kfdet.storage.regular import read_regular, stays_below
 
 IMAGE_SETS: Mapping[Split, str] = {"train": "train", "val": "val", "test": "test"}
 _ANNOTATIONS = "Annotations"
@@ -128,8 +129,12 @@ def _read_split(
     faults: list[AnnotationFault] = []
     for name in names:
         path = source / _ANNOTATIONS / f"{name}.xml"
+        if not stays_below(name):
+            what = f"{name} lies outside the folder of annotations"
+            faults.append(AnnotationFault(where=str(source / _IMAGE_SETS), what=what))
+            continue
         try:
-            text = path.read_bytes()
+            text = read_regular(path)
         except OSError as failure:
             what = f"can't read the annotations: {failure.strerror}"
             faults.append(AnnotationFault(where=str(path), what=what))

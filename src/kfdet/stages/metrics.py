@@ -26,6 +26,7 @@ from kfdet.storage.documents import write_document
 from kfdet.storage.evidence import write_evidence
 from kfdet.storage.files import read_input
 from kfdet.storage.pictures import read_image_file
+from kfdet.storage.regular import stays_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,8 @@ def run(
     def read(file: str, _record: int) -> Image.Image:
         if images is None:
             raise DataError("give the folder of the images with --images")
+        if not stays_below(file):
+            raise DataError("lies outside the folder of the images", where=file)
         return read_image_file(images / file)
 
     galleries = read_galleries(found.diagnosis, read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from kfdet.storage.atomic import new_folder
 from kfdet.storage.documents import write_document
 from kfdet.storage.label_maps import LABEL_MAP_FILE, write_label_map
 from kfdet.storage.records import write_shards
+from kfdet.storage.regular import read_regular
 
 _SHARD_BYTES = 128 * 2**20
 _FEWEST_SHARDS = 4
@@ -85,7 +87,7 @@ class _Tally:
     def convert(self, image: ImageFile, split: Split) -> bytes:
         """Returns the serialised record; nothing where a fault keeps the set from being written."""
         try:
-            encoded = image.path.read_bytes()
+            encoded = read_regular(image.path)
         except OSError as failure:
             what = f"can't read the image: {failure.strerror}"
             self.faults.append(AnnotationFault(where=str(image.path), what=what))
@@ -169,7 +171,9 @@ def _shards_by_size(splits: Mapping[Split, Sequence[ImageFile]]) -> dict[Split, 
     """Returns shards of about 128 MiB, but at least four, so that readers and evaluators can share."""
     shards: dict[Split, int] = {}
     for split, images in splits.items():
-        size = sum(image.path.stat().st_size for image in images if image.path.is_file())
+        # A name may be one that no file can have: `Path.is_file` fails at some of those.
+        paths = (str(image.path) for image in images)
+        size = sum(os.path.getsize(path) for path in paths if os.path.isfile(path))
         wanted = max(_FEWEST_SHARDS, math.ceil(size / _SHARD_BYTES))
         shards[split] = max(1, min(wanted, len(images)))
     return shards

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from array import array
 
 import numpy as np
@@ -248,3 +249,13 @@ def test_of_the_originals_in_two_splits_the_likest_is_told_and_of_equals_the_fir
 def test_an_exact_copy_is_no_near_copy():
     same = {s: identities_of(payload(seed=1), file=s) for s in ("train", "val")}
     assert codes(near_copy_faults(same)) == []
+
+
+def test_very_long_names_are_compared_without_gigabytes_of_spellings():
+    long = [letter * 5_000 for letter in "abcdefgh"]
+    tracemalloc.start()
+    found = codes(label_map_faults(named(*long, "a" * 4_999 + "A"), file="m"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == ["label-map-names-alike"]
+    assert peak < 20e6

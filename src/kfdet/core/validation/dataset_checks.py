@@ -26,6 +26,7 @@ _FEWEST_ROTATED = 10
 _CLEARLY = 0.6
 _FEWEST_LETTERS = 6
 _MARKED_AT_ONCE = 1 << 15
+_MOST_LETTERS = 100
 
 
 def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]]:
@@ -62,11 +63,14 @@ def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]
 def _spellings(name: str) -> tuple[str, ...]:
     """Returns keys of which two names share one if they differ in case, spacing or one letter.
 
-    Short names, and names with a digit or a letter by itself, mean another class by one letter.
+    Short names, and names with a digit or a letter by itself, mean another class by one letter;
+    very long ones would have more keys than memory.
     """
     letters = plain(name)
     words = name.replace("_", " ").replace("-", " ").split()
-    if len(letters) < _FEWEST_LETTERS or any(len(w) == 1 or not w.isalpha() for w in words):
+    if not _FEWEST_LETTERS <= len(letters) <= _MOST_LETTERS or any(
+        len(w) == 1 or not w.isalpha() for w in words
+    ):
         return (letters,)
     return (letters, *(letters[:at] + letters[at + 1 :] for at in range(len(letters))))
 
