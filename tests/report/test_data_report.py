@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import weakref
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +21,12 @@ from dataset_cases import (
 )
 from PIL import Image
 
+from kfdet.core.detection_record import parse_record
+from kfdet.core.validation.partial import Partial, statistics_of
+from kfdet.core.validation.samples import Sample
 from kfdet.errors import DataError
+from kfdet.report.data import DataReport, build
+from kfdet.schema.dataset import Findings
 from kfdet.stages import validate
 
 
@@ -184,3 +191,29 @@ def test_the_page_stays_small_however_many_findings_boxes_and_classes_there_are(
     assert "The first 20 of 5,000; quarantine.json lists every record with an error" in page.text
     assert "The first 500 of 5,002" in page.text
     assert len(page.words) < 20_000
+
+
+def test_images_are_taken_one_after_another(tmp_path: Path):
+    """Each may be as large as a shard: those that are drawn must be gone before the next comes."""
+    content = parse_record(payload(boxes=[(0.1, 0.2, 0.6, 0.7)]), where="")
+    alive: list[weakref.ref[Sample]] = []
+
+    def samples() -> Iterator[Sample]:
+        for number in range(4):
+            assert sum(kept() is not None for kept in alive) <= 1
+            sample = Sample(split="train", file="f", record=number, content=content)
+            alive.append(weakref.ref(sample))
+            yield sample
+
+    nothing = Findings(counts={}, errors=0, warnings=0, infos=0, findings=())
+    report = DataReport(
+        name="cells",
+        findings=nothing,
+        statistics=statistics_of({"train": Partial()}, names={}),
+        class_names={},
+        files=(),
+        samples=samples(),
+        exhibits=((sample,) for sample in samples()),
+        worst=samples(),
+    )
+    assert build(report).count("<figure") == 12

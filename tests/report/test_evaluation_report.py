@@ -34,7 +34,7 @@ def evaluated(data, labels):
 def page():
     labels = label_map("circle", "square", "triangle")
     document, diagnosis = evaluated(random_data(1, images=30), labels)
-    example = Example(row=3, image=Image.new("RGB", (300, 300), "green"))
+    example = Example.of(3, Image.new("RGB", (300, 300), "green"))
     galleries = Galleries(misses=(example,), false_alarms=(example,), typical=())
     advice = advise(document, config=DiagnosisConfig(low_recall=1.0, low_precision=1.0))
     return document, diagnosis, evaluation_page(document, diagnosis, galleries, advice=advice)
@@ -106,3 +106,10 @@ def test_pictures_that_cannot_be_read_are_noted_and_stop_nothing(page):
     assert found.misses
     assert "can't be shown. test-00000-of-00001.tfrecord record" in found.unreadable
     assert all(example.row % 2 == 0 for example in (*found.misses, *found.typical))
+
+
+def test_galleries_keep_no_more_of_an_image_than_is_shown(page):
+    found = read_galleries(page[1], lambda file, record: Image.new("RGB", (3000, 1500)))
+    examples = (*found.misses, *found.false_alarms, *found.typical)
+    assert {example.image.size for example in examples} == {(320, 160)}
+    assert {example.size_px for example in examples} == {(3000, 1500)}

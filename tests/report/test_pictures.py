@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from run_cases import HOSTILE
 
-from kfdet.report.pictures import PictureBox, draw_boxes, gallery, picture, picture_legend
+from kfdet.report.pictures import (
+    PictureBox,
+    draw_boxes,
+    gallery,
+    picture,
+    picture_legend,
+    reduced,
+)
 
 KINDS = ("ground_truth", "hit", "false_alarm", "miss", "detection")
 
@@ -155,3 +162,11 @@ def test_a_drawn_file_has_no_titles_and_so_keeps_every_label() -> None:
         tuple(pixel) for pixel in np.asarray(draw_boxes(grey(200, 200), boxes)).reshape(-1, 3)
     }
     assert (0x35, 0xE0, 0xA1) in colours
+
+
+def test_boxes_of_the_original_lie_right_on_its_reduced_image() -> None:
+    original = grey(1280, 640)
+    small = reduced(original)
+    assert small.size == (320, 160)
+    boxes = [box(640, 320, 1280, 640)]
+    assert picture(small, boxes, size_px=original.size) == picture(original, boxes)

@@ -1,12 +1,15 @@
 import io
+import os
+import signal
 
 import numpy as np
 import pytest
 from dataset_cases import encoded, noise
+from hostile_cases import png, zeros
 from PIL import Image
 
 from kfdet.errors import DataError, UsageError
-from kfdet.storage.pictures import read_upright_image, write_image
+from kfdet.storage.pictures import read_image_file, read_upright_image, write_image
 
 
 def decode(content):
@@ -56,3 +59,19 @@ def test_a_picture_is_written_in_the_format_of_its_suffix(tmp_path):
     with pytest.raises(UsageError, match="no image format"):
         write_image(noise(), tmp_path / "a.what")
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_bomb_is_named_and_not_decoded(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(60_000, 60_000, zeros(1)))
+    for read in (upright, read_image_file):
+        with pytest.raises(DataError, match=r"bomb\.png: .*3600000000 pixels"):
+            read(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    signal.alarm(20)
+    with pytest.raises(DataError, match=r"pipe\.png: can't read: it is a pipe"):
+        read_image_file(tmp_path / "pipe.png")
+    signal.alarm(0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kfdet.core.validation.catalogue import BY_CODE
+from kfdet.core.validation.images import decoded_image
 from kfdet.core.validation.samples import Sample
 from kfdet.core.validation.shards import FileFacts
 from kfdet.report.charts import bar_chart, histogram_chart
@@ -60,8 +60,11 @@ class DataReport:
         statistics: Of the splits; of faulty data too.
         class_names: Class id to name; empty when there is no label map.
         files: File and number of records of every split, in order.
+        samples: Images across the splits.
         exhibits: The first images of each finding; two where images are alike.
         worst: The images with most findings.
+
+    Images are taken one after another, once each: they need not be in memory all at once.
     """
 
     name: str
@@ -69,9 +72,9 @@ class DataReport:
     statistics: Mapping[Split, SplitStatistics]
     class_names: Mapping[int, str]
     files: Sequence[tuple[FileFacts, int]]
-    samples: Sequence[Sample]
-    exhibits: Sequence[Sequence[Sample]]
-    worst: Sequence[Sample]
+    samples: Iterable[Sample]
+    exhibits: Iterable[Sequence[Sample]]
+    worst: Iterable[Sample]
 
 
 def build(report: DataReport) -> str:
@@ -180,21 +183,24 @@ def _examples(found: Sequence[Finding], count: int) -> Html:
 
 
 def _worst(report: DataReport) -> Iterator[Section]:
-    if report.worst:
+    pictures = [_picture(sample) for sample in report.worst]
+    if pictures:
         yield Section(
             title="Worst images",
             intro="Those with most errors, then with most warnings.",
-            body=(gallery([_picture(sample) for sample in report.worst]),),
+            body=(gallery(pictures),),
         )
 
 
 def _exhibits(report: DataReport) -> Iterator[Section]:
-    single = [_picture(samples[0]) for samples in report.exhibits if len(samples) == 1]
-    pairs = [
-        gallery([_picture(sample) for sample in samples])
-        for samples in report.exhibits
-        if len(samples) > 1
-    ]
+    single: list[Html] = []
+    pairs: list[Html] = []
+    for samples in report.exhibits:
+        pictures = [_picture(sample) for sample in samples]
+        if len(pictures) == 1:
+            single += pictures
+        else:
+            pairs.append(gallery(pictures))
     body = [gallery(single)] if single else []
     if pairs:
         body += [heading("Side by side"), *pairs]
@@ -207,11 +213,13 @@ def _exhibits(report: DataReport) -> Iterator[Section]:
 
 
 def _samples(report: DataReport) -> Iterator[Section]:
+    pictures: dict[Split, list[Html]] = {split: [] for split in report.statistics}
+    for sample in report.samples:
+        pictures[sample.split].append(_picture(sample))
     body: list[Html] = []
-    for split in report.statistics:
-        pictures = [_picture(sample) for sample in report.samples if sample.split == split]
-        if pictures:
-            body += [heading(split), gallery(pictures)]
+    for split, shown in pictures.items():
+        if shown:
+            body += [heading(split), gallery(shown)]
     if body:
         yield Section(
             title="Samples",
@@ -222,8 +230,9 @@ def _samples(report: DataReport) -> Iterator[Section]:
 
 def _picture(sample: Sample) -> Html:
     """Returns the image with its boxes; an empty one where it can't be decoded."""
-    image = _decoded(sample.content.encoded)
-    if image is None:
+    try:
+        image = decoded_image(sample.content.encoded, width_px=PICTURE_WIDTH_PX)
+    except ValueError:
         caption = f"{_caption(sample)}: can't be shown"
         return picture(Image.new("RGB", _EMPTY_PX, _EMPTY_COLOUR), [], caption=caption)
     record = sample.content
@@ -248,19 +257,6 @@ def _picture(sample: Sample) -> Html:
 def _caption(sample: Sample) -> str:
     place = f"{sample.content.source_id[:_LABEL_LETTERS]}, record {sample.record}"
     return f"{sample.about} ({sample.split}, {place})" if sample.about else place
-
-
-def _decoded(encoded: bytes) -> Image.Image | None:
-    """Returns the image, a JPEG as the smallest that its decoder makes at no less than it is shown."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            width, height = opened.size
-            shown = PICTURE_WIDTH_PX / width
-            opened.draft(opened.mode, (PICTURE_WIDTH_PX, max(1, round(height * shown))))
-            opened.load()
-            return opened.copy()
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        return None
 
 
 def _drawn(

@@ -16,8 +16,15 @@ from kfdet.core.diagnosis import (
 )
 from kfdet.errors import DataError
 from kfdet.report.page import Html, Section, message
-from kfdet.report.pictures import BoxKind, PictureBox, gallery, picture, picture_legend
-from kfdet.report.wording import plural
+from kfdet.report.pictures import (
+    BoxKind,
+    PictureBox,
+    gallery,
+    picture,
+    picture_legend,
+    reduced,
+)
+from kfdet.report.wording import brief, plural
 
 _ALARMS_SHOWN = 12
 _PICTURES = 8
@@ -30,11 +37,18 @@ class Example:
 
     Attributes:
         row: Its row in the diagnosis' images.
-        image: Its pixels as stored.
+        image: Its pixels as stored, in the size of a picture.
+        size_px: (width, height) as stored.
     """
 
     row: int
     image: Image.Image
+    size_px: tuple[int, int]
+
+    @classmethod
+    def of(cls, row: int, image: Image.Image) -> Example:
+        """Returns the example of an image of any size."""
+        return cls(row=row, image=reduced(image), size_px=image.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +81,7 @@ def read_galleries(diagnosis: Diagnosis, read: Callable[[str, int], Image.Image]
         found = []
         for row in rows:
             try:
-                found.append(
-                    Example(row=row, image=read(images.file[row], int(images.record[row])))
-                )
+                found.append(Example.of(row, read(images.file[row], int(images.record[row]))))
             except DataError as failure:
                 problems.append(str(failure))
         return tuple(found)
@@ -115,9 +127,12 @@ def _picture(diagnosis: Diagnosis, example: Example) -> Html:
             plural(kinds.count("false_alarm"), "false alarm"),
         )
     )
-    name = images.source_id[example.row] or f"image {images.image_id[example.row]}"
-    place = f"{images.file[example.row].rsplit('/', 1)[-1]} record {images.record[example.row]}"
-    return picture(example.image, boxes, caption=f"{name}: {counts} ({place})")
+    name = brief(images.source_id[example.row]) or f"image {images.image_id[example.row]}"
+    place = (
+        f"{brief(images.file[example.row].rsplit('/', 1)[-1])} record {images.record[example.row]}"
+    )
+    caption = f"{name}: {counts} ({place})"
+    return picture(example.image, boxes, caption=caption, size_px=example.size_px)
 
 
 def example_boxes(diagnosis: Diagnosis, row: int) -> list[PictureBox]:

@@ -13,15 +13,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from kfdet.report.markup import Html, tag
+from kfdet.report.wording import brief
+from kfdet.visible import visible_line
 
-__all__ = ["BoxKind", "PictureBox", "draw_boxes", "gallery", "picture", "picture_legend"]
+__all__ = ["BoxKind", "PictureBox", "draw_boxes", "gallery", "picture", "picture_legend", "reduced"]
 
 BoxKind = Literal["ground_truth", "hit", "false_alarm", "miss", "detection"]
 
 PICTURE_WIDTH_PX = 320
 _JPEG_QUALITY = 80
+_TALLEST = 4
 _LABEL_PX = 12
 _CHIP_PX = 15.0
+_MOST_LETTERS = 120
 # On and off pixels: the kinds differ on a grey print, too.
 _DASHES: dict[BoxKind, tuple[int, ...]] = {
     "ground_truth": (7, 4), "hit": (), "false_alarm": (3, 3), "miss": (10, 3, 2, 3), "detection": (),
@@ -85,25 +89,26 @@ def picture(
     *,
     caption: str | Html = "",
     width_px: int = PICTURE_WIDTH_PX,
+    size_px: tuple[int, int] | None = None,
 ) -> Html:
     """Returns an image with boxes over it as one figure.
 
     Args:
         image: Any size and mode.
-        boxes: In pixels of that image.
+        boxes: In pixels of that image, or of `size_px`.
         caption: Below the picture.
-        width_px: Width that a larger image is scaled down to.
+        width_px: Width that a larger image is scaled down to, as `reduced` does it.
+        size_px: (width, height) of the original where the image is a reduced one.
     """
-    scale = min(1.0, width_px / image.width)
-    shown = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    pixels = _as_rgb(image).resize(shown, Image.Resampling.LANCZOS)
+    pixels = reduced(image, width_px=width_px)
+    shown = pixels.size
     buffer = io.BytesIO()
     pixels.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     # The drawing is as wide as the picture will be, so that labels keep their size on small images.
     factor = max(1.0, width_px / shown[0])
     size = (shown[0] * factor, shown[1] * factor)
     font = ImageFont.load_default(_LABEL_PX)
-    placed = _place(boxes, image.size, size, font, chip_px=_CHIP_PX, crowded="omit")
+    placed = _place(boxes, size_px or image.size, size, font, chip_px=_CHIP_PX, crowded="omit")
     drawing = tag(
         "svg",
         *map(_outline, placed),
@@ -121,6 +126,13 @@ def picture(
         class_="frame",
     )
     return tag("figure", frame, tag("figcaption", caption) if caption else "", class_="picture")
+
+
+def reduced(image: Image.Image, *, width_px: int = PICTURE_WIDTH_PX) -> Image.Image:
+    """Returns an image as RGB, scaled down to the width, or to four times as high where it is a strip."""
+    scale = min(1.0, width_px / image.width, _TALLEST * width_px / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return _as_rgb(image).resize(size, Image.Resampling.LANCZOS)
 
 
 def gallery(pictures: Sequence[Html]) -> Html:
@@ -238,6 +250,8 @@ def _fit(
     text: str, room_px: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, padding: float
 ) -> tuple[str, float]:
     """Returns the text, shortened to the room, and the width of its chip; 0 for no text."""
+    # Measuring takes as long as the text is, and no picture has room for so many letters.
+    text = brief(visible_line(text), letters=_MOST_LETTERS)
     width = font.getlength(text) * 1.06 + padding
     while text and width > room_px:
         text = text[:-2] + "\N{HORIZONTAL ELLIPSIS}" if len(text) > 2 else ""
@@ -259,7 +273,7 @@ def _dashes(kind: BoxKind) -> str | None:
 
 def _outline(box: _Placed) -> Html:
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
-    words = f"{box.words} ({_KIND_WORDS[box.kind]})" if box.words else _KIND_WORDS[box.kind]
+    words = f"{brief(box.words)} ({_KIND_WORDS[box.kind]})" if box.words else _KIND_WORDS[box.kind]
     return tag(
         "g",
         tag("title", words),

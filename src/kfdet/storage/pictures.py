@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from kfdet.core.validation.images import decoded_image
 from kfdet.errors import DataError, UsageError
 from kfdet.storage.atomic import write_bytes
-from kfdet.storage.files import read_input
+from kfdet.storage.regular import read_regular
 
 _ORIENTATION = 0x0112
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -43,7 +44,10 @@ def read_image_file(path: Path | str) -> Image.Image:
     Raises:
         DataError: The file can't be read, or is no image.
     """
-    return _decoded(read_input(path), where=str(path))
+    try:
+        return _decoded(read_regular(path), where=str(path))
+    except OSError as failure:
+        raise DataError(f"can't read: {failure.strerror}", where=str(path)) from failure
 
 
 def read_upright_image(
@@ -79,7 +83,7 @@ def read_upright_image(
                 # A format that TensorFlow does not know.
                 return ImageOps.exif_transpose(opened).convert("RGB")
         return ImageOps.exif_transpose(picture)
-    except (OSError, UnidentifiedImageError, ValueError) as failure:
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as failure:
         raise DataError(
             f"can't be read as an image: {failure}", where=where, expected="JPEG, PNG or BMP"
         ) from failure
@@ -104,8 +108,6 @@ def write_image(picture: Image.Image, path: Path) -> None:
 
 def _decoded(encoded: bytes, *, where: str) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(encoded))
-        image.load()
-    except (OSError, ValueError, Image.DecompressionBombError) as failure:
+        return decoded_image(encoded)
+    except ValueError as failure:
         raise DataError(f"the image can't be decoded: {failure}", where=where) from failure
-    return image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kfdet.core.detection_record import parse_record
 from kfdet.core.tfrecord import Frame, read_frames
@@ -11,14 +11,17 @@ from kfdet.errors import DataError
 from kfdet.storage.records import open_frames, read_record_at
 
 
-def read_samples(picks: Iterable[Pick]) -> tuple[Sample, ...]:
-    """Returns the picked records; those that hold no image with its boxes are left out."""
-    return tuple(sample for pick in picks if (sample := _read(pick)) is not None)
+def read_samples(picks: Iterable[Pick]) -> Iterator[Sample]:
+    """Yields the picked records as they are asked for: one of them may be as large as a shard.
+
+    Those that hold no image with its boxes are left out.
+    """
+    return (sample for pick in picks if (sample := _read(pick)) is not None)
 
 
-def read_groups_of_samples(groups: Iterable[Sequence[Pick]]) -> tuple[tuple[Sample, ...], ...]:
-    """Returns the same for picks that belong together; groups of which nothing is left are left out."""
-    return tuple(samples for group in groups if (samples := read_samples(group)))
+def read_groups_of_samples(groups: Iterable[Sequence[Pick]]) -> Iterator[tuple[Sample, ...]]:
+    """Yields the same for picks that belong together; groups of which nothing is left are left out."""
+    return (samples for group in groups if (samples := tuple(read_samples(group))))
 
 
 def _read(pick: Pick) -> Sample | None:

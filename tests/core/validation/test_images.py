@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 from dataset_cases import encoded, noise
+from hostile_cases import jpeg_of_many_scans, png, zeros
 from PIL import Image
 
 from kfdet.core.validation import images
-from kfdet.core.validation.images import ImageFacts, look_at_image
+from kfdet.core.validation.images import ImageFacts, decoded_image, look_at_image
 from kfdet.core.validation.near_copies import MOST_BITS
 
 
@@ -88,3 +89,34 @@ def test_frames_that_the_trainer_can_not_decode_are_left_to_pillow():
     arithmetic = whole[: place + 1] + b"\xc9" + whole[place + 2 :]
     assert images._sound_jpeg(whole, detailed=True) is not None
     assert images._sound_jpeg(arithmetic, detailed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (lambda: png(60_000, 60_000, zeros(1)), "60000 x 60000|3600000000 pixels"),
+        (lambda: png(13_000, 13_000, zeros(162)), "13,000 x 13,000 pixels"),
+        (lambda: jpeg_of_many_scans(2_000), "more than 100 scans"),
+        (lambda: b"rubbish", "7 bytes that begin with"),
+        (lambda: encoded(noise())[:300], "Truncated"),
+        # Pillow would hand it to Ghostscript.
+        (lambda: encoded(noise(), "EPS"), "bytes that begin with 25 21 50 53"),
+    ],
+    ids=["60,000 x 60,000", "bomb", "scans", "rubbish", "cut", "PostScript"],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_can_take_minutes_or_gigabytes_is_not_shown(image, reason):
+    with pytest.raises(ValueError, match=reason):
+        decoded_image(image())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_an_image_is_shown_whatever_its_format(kind):
+    assert decoded_image(encoded(noise(), kind)).size == (64, 48)
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_it_is_shown():
+    large = encoded(noise(1280, 960))
+    assert decoded_image(large).size == (1280, 960)
+    assert decoded_image(large, width_px=320).size == (320, 240)
+    assert decoded_image(large, width_px=300).size == (320, 240)

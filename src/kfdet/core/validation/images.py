@@ -32,6 +32,10 @@ _BLANK_RANGE = 3
 _ORIENTATION_TAG = 274
 _EXIF_HEAD = b"Exif\0\0"
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
+# Pillow knows more, some by handing the file to another program.
+_SHOWN_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+# What Pillow raises at damaged images.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError)
 _PNG_DEPTH_AT = 24
 _MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
 _MOST_SEGMENTS = 10_000
@@ -125,15 +129,44 @@ def look_at_image(encoded: bytes, *, detailed: bool = True) -> ImageFacts:
         return ImageFacts(problem="too_large", detail=str(failure))
     except UnidentifiedImageError:
         return ImageFacts(problem="undecodable", detail=_head(encoded))
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as failure:
+    except _DAMAGED as failure:
         return ImageFacts(problem="undecodable", detail=str(failure) or type(failure).__name__)
+
+
+def decoded_image(encoded: bytes, *, width_px: int | None = None) -> Image.Image:
+    """Returns an image to look at, if decoding it takes neither minutes nor gigabytes.
+
+    Args:
+        encoded: The image's file: what the trainer decodes, or one of a few formats beside.
+        width_px: A JPEG is decoded as small as its decoder makes it at no less than this width; in
+            full when None.
+
+    Raises:
+        ValueError: It is no such image, is damaged, or is too large; says which.
+    """
+    excess = jpeg_excess(encoded) if encoded.startswith(b"\xff\xd8") else None
+    if excess is not None:
+        raise ValueError(excess[1])
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_SHOWN_FORMATS) as opened:
+            width, height = opened.size
+            if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise ValueError(f"{width:,} x {height:,} pixels")
+            if width_px is not None:
+                opened.draft(opened.mode, (width_px, max(1, round(height * width_px / width))))
+            opened.load()
+            return opened.copy()
+    except UnidentifiedImageError as failure:
+        raise ValueError(_head(encoded)) from failure
+    except (*_DAMAGED, Image.DecompressionBombError) as failure:
+        raise ValueError(str(failure) or type(failure).__name__) from failure
 
 
 def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
     """Returns the facts that need the pixels."""
     try:
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, IndexError) as failure:
+    except _DAMAGED as failure:
         return _with_problem(facts, "undecodable", str(failure) or type(failure).__name__)
     whole = _grey(image)
     low, high = (int(level) for level in cast("tuple[int, int]", whole.getextrema()))
@@ -243,7 +276,7 @@ def _grey(image: Image.Image) -> Image.Image:
 def _orientation(read_exif: Callable[[], Image.Exif]) -> int:
     try:
         orientation = read_exif().get(_ORIENTATION_TAG, 1)
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, KeyError):
+    except (*_DAMAGED, TypeError, KeyError):
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
