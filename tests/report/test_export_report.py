@@ -1,3 +1,7 @@
+import ast
+import re
+import shlex
+
 from checks import check_page, text_of
 from evaluation_cases import write_export
 
@@ -20,3 +24,12 @@ def test_a_refused_export_s_page_shows_the_difference(tmp_path):
     check_page(html)
     assert "refused" in text_of(html)
     assert "nothing was left behind" in text_of(html)
+
+
+def test_a_folder_is_quoted_in_what_one_may_copy(tmp_path):
+    exported = write_export(tmp_path)
+    folder = 'my "exports"/$(rm -rf ~); x'
+    text = text_of(export_page(exported, exported.parity, folder=folder))
+    assert f"kfdet predict {shlex.quote(folder)} image.jpg" in text
+    (call,) = re.findall(r"tf\.saved_model\.load\((.*)\) found =", text)
+    assert ast.literal_eval(call) == f"{folder}/saved_model"

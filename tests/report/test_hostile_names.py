@@ -1,104 +1,138 @@
-"""Class names, file names and source ids that are markup stay text in every page that shows them."""
+"""Class names, file names, source ids and labels stay text, and in bounds, in every page and picture."""
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import replace
+import json
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from checks import check_page, text_of
-from dataset_cases import QUIET, config_of, payload, sound_splits, write_dataset
-from evaluation_cases import label_map, random_data, shard_result
+from checks import check_page, parsed, text_of
+from evaluation_cases import label_map, metrics, statistics, write_export
+from markdown_it import MarkdownIt
+from page_cases import PAGES, data_page, measured
 from PIL import Image
-from run_cases import HOSTILE, run_metrics, run_record
+from run_cases import HOSTILE
 
-from kfdet.core.advice import advise
-from kfdet.core.coco import canonical, metrics_document
 from kfdet.core.gating import decide
-from kfdet.core.label_map import contiguous
-from kfdet.core.measurement import measure
-from kfdet.errors import DataError
-from kfdet.report import index
-from kfdet.report.evaluation import evaluation_page
-from kfdet.report.galleries import Example, Galleries
-from kfdet.report.gate import gate_page
+from kfdet.core.model_card import model_card
+from kfdet.report.pictures import PictureBox, draw_boxes, picture
 from kfdet.schema.gate_policy import GatePolicy, GateRule
-from kfdet.schema.metrics import MeasurementConfig
-from kfdet.schema.run_config import DiagnosisConfig
-from kfdet.stages import validate
-from kfdet.storage.label_maps import write_label_map
+from kfdet.storage.documents import write_document
+from kfdet.storage.ui import write_confusion
+from kfdet.visible import visible
 
-UPWARDS = f"../../{HOSTILE}"
+LONG = "wide " * 400 + "x" * 8000
+NAMES = {
+    "markup": f"{HOSTILE}</svg><img src=x onerror=alert(1)></td></title></style></script>"
+    '<kfdet-x onload=alert(1)><a href="javascript:alert(1)">here</a><!-- --><![CDATA[x]]><?x?>'
+    "&lt;script&gt;&#60;b&#62;",
+    "attributes": "\" onerror=\"alert(1)\" ' onload='alert(1)' `",
+    "other syntax": "../../../etc/passwd [/bold][red] {0} {name} %s %(x)s $(id) a|b *b* _c_ #",
+    "hidden": "a\0b\x1b[31m\x7f\x85c one\ntwo\tthree \u202egnp.exe\u2066",
+    "long": LONG,
+}
+each_name = pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+
+
+@each_name
+@pytest.mark.parametrize("page", PAGES)
+def test_a_name_is_text_on_every_page(page: str, name: str, tmp_path: Path):
+    html = PAGES[page](name, tmp_path)
+    check_page(html)
+    assert " ".join(visible(name).split()) in text_of(html)
+    assert len(html.encode()) < 500_000
+
+
+@pytest.mark.parametrize("page", PAGES.keys() - {"render"})
+def test_a_long_name_stands_in_a_box_that_scrolls(page: str, tmp_path: Path):
+    assert max(map(len, parsed(PAGES[page](LONG, tmp_path)).flowing)) < 2_000
+
+
+def test_no_name_decides_where_anything_is_written(tmp_path: Path):
+    data_page(f"../../{HOSTILE}", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+
+
+@each_name
+def test_a_name_is_text_in_the_model_card(name: str, tmp_path: Path):
+    measurements = metrics(classes={"circle": statistics(), name: statistics()})
+    policy = GatePolicy(rules=(GateRule(metric="ap", class_name=name, at_least=0.1),))
+    export = write_export(tmp_path).model_copy(update={"label_map": label_map("circle", name)})
+    card = model_card(
+        model="shapes",
+        version=3,
+        run=name,
+        created="2026-01-01T00:00:00+00:00",
+        export=export,
+        metrics=measurements,
+        decision=decide(measurements, policy=policy, champion=None),
+    )
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(card)
+    usual = [
+        "h1",
+        "h2",
+        "p",
+        "ul",
+        "li",
+        "pre",
+        "code",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "strong",
+    ]
+    assert {tag for tag, _ in parsed(html).tags} == set(usual)
+    assert text_of(html).count(" ".join(visible(name).split())) == 4
+    assert visible(card) == card
+
+
+@each_name
+def test_a_name_is_text_in_the_confusion_that_the_cluster_shows(name: str, tmp_path: Path):
+    class Artifact:
+        path = str(tmp_path / "confusion")
+
+        def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+            self.categories, self.matrix = categories, matrix
+
+    write_document(tmp_path / "metrics.json", measured(name)[2])
+    artifact = Artifact()
+    write_confusion(artifact, metrics_json=tmp_path / "metrics.json")
+    written = json.loads(Path(artifact.path).read_text())
+    assert written == {"categories": artifact.categories, "matrix": artifact.matrix}
+    assert any(shown.startswith(name[:10]) for shown in artifact.categories)
 
 
 @pytest.mark.parametrize(
-    "name", [HOSTILE, '" onerror="alert(1)', "</svg><img src=x onerror=alert(1)>"]
+    "kind",
+    [*NAMES, "", "half\udcff", "\u0628\u0629", "\u65e5\u672c", "\U0001f408", "accents"],
+    ids=lambda kind: ascii(kind)[1:-1] or "none",
 )
-def test_the_data_report_shows_names_as_text(name: str, tmp_path: Path):
-    hostile = {"source_id": [f"../../{name}".encode()], "filename": [name.encode()]}
-    splits = sound_splits(3)
-    splits["train"] += [
-        payload(seed=90, object__class__text=[name.encode()], **hostile),
-        payload(seed=91, format=[name.encode()], boxes=[(0.1, 0.1, 0.1, 0.5)], **hostile),
-        payload(seed=92, encoded=[name.encode()], **hostile),
+def test_a_name_is_drawn_into_a_picture(kind: str):
+    name = "e" + "\u0301" * 5000 if kind == "accents" else NAMES.get(kind, kind)
+    image = Image.new("RGB", (300, 200))
+    boxes = [
+        PictureBox(xmin=i, ymin=i, xmax=i + 50, ymax=i + 40, label=name, kind="detection")
+        for i in range(0, 150, 6)
     ]
-    splits["test"][0] = splits["train"][3]
-    folder = tmp_path / "data"
-    write_dataset(folder, splits)
-    write_label_map(folder / "label_map.pbtxt", contiguous(("cat", name)))
-    before = set(tmp_path.rglob("*"))
-    out = tmp_path / "out"
-    out.mkdir()
-    names = ("manifest", "statistics", "findings", "quarantine", "report")
-    with contextlib.suppress(DataError):
-        validate.run(
-            dataset=config_of(folder),
-            progress=QUIET,
-            **{n: out / n for n in names},
-        )
-    html = (out / "report").read_text()
-    check_page(html)
-    assert name in text_of(html)
-    after = {path for path in tmp_path.rglob("*") if not path.is_relative_to(out)}
-    assert after == before, "a name decides of no path"
+    begun = time.process_time()
+    drawn = draw_boxes(image, boxes)
+    html = picture(image, boxes, caption=name)
+    assert time.process_time() - begun < 5
+    assert drawn.size == image.size
+    assert np.asarray(drawn).any()
+    assert visible(html) == html
+    assert len(html) < 100_000
 
 
-def test_the_evaluation_report_shows_names_as_text():
-    labels = label_map("circle", HOSTILE, "triangle")
-    data = canonical(random_data(1, images=30))
-    names = tuple(UPWARDS for _ in data.images.source_id)
-    data = replace(data, images=replace(data.images, source_id=names, file=names))
-    found = measure(data, label_map=labels, engine="hotcoco", config=MeasurementConfig())
-    document = metrics_document(
-        found.evaluation, data, shard_result(data, num_shards=2), label_map=labels,
-        evidence_digest="e" * 64, details=found.details,
-    )  # fmt: skip
-    example = Example(row=3, image=Image.new("RGB", (300, 300), "green"))
-    galleries = Galleries(misses=(example,), false_alarms=(example,), typical=(example,))
-    advice = advise(document, config=DiagnosisConfig(low_recall=1.0, low_precision=1.0))
-    html = evaluation_page(document, found.diagnosis, galleries, advice=advice)
-    check_page(html)
-    assert HOSTILE in text_of(html)
-
-
-def test_the_gate_report_shows_names_as_text():
-    measured = run_metrics(0.5, classes=("circle", HOSTILE))
-    policy = GatePolicy(rules=(GateRule(metric="ap50", class_name=HOSTILE, at_least=0.99),))
-    html = gate_page(
-        decide(measured, policy=policy, champion=None),
-        metrics=measured,
-        champion=None,
-        model=HOSTILE,
-    )
-    check_page(html)
-    assert HOSTILE in text_of(html)
-
-
-def test_the_front_page_shows_names_as_text():
-    record = run_record(outputs={"train": {"model_dir": UPWARDS}})
-    html = index.build(
-        record, metrics=run_metrics(0.5, classes=(HOSTILE,)), files=[(UPWARDS, UPWARDS)]
-    )
-    check_page(html)
-    assert HOSTILE in text_of(html)
+@pytest.mark.parametrize("size", [(40, 200_000), (200_000, 40), (1, 1), (1, 70_000)])
+def test_an_image_of_any_shape_has_a_picture(size: tuple[int, int]):
+    box = PictureBox(xmin=0, ymin=0, xmax=size[0], ymax=size[1], label="a", kind="hit")
+    html = picture(Image.new("L", size), [box])
+    (shown,) = (attributes for tag, attributes in parsed(html).tags if tag == "img")
+    assert int(shown["width"] or 0) <= 320
+    assert int(shown["height"] or 0) <= 1280

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kfdet.schema.export import ExportManifest
 from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import CocoStatistics, Metric, Metrics
+from kfdet.visible import visible
 
 _COLUMNS = (
     ("AP", "ap"), ("AP50", "ap50"), ("AP75", "ap75"), ("AP small", "ap_small"),
@@ -54,7 +55,7 @@ def model_card(
         _basis(metrics),
         _metrics_table(metrics),
         "## Why it was let out",
-        "\n".join(f"- {reason}" for reason in decision.reasons),
+        "\n".join(f"- {_escaped(reason)}" for reason in decision.reasons),
         "## Does the export answer like its checkpoint",
         _parity(export),
         "## Loading",
@@ -75,7 +76,7 @@ def _what(export: ExportManifest, *, run: str, created: str) -> str:
     return (
         f"An object detector for {len(export.label_map.classes)} classes: Model Garden's "
         f"{detector.experiment}{backbone}, input {height} × {width} px (height × width), up to "
-        f"{detector.nms.max_detections} detections an image. Trained by the run `{run}` for "
+        f"{detector.nms.max_detections} detections an image. Trained by the run {_escaped(run)} for "
         f"{export.checkpoint_step:,} steps up to the selected checkpoint; published {created}."
     )
 
@@ -144,6 +145,6 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Keeps a name from ending a cell or starting markup."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in flat)
+    """Keeps text from ending a cell or starting markup."""
+    flat = " ".join(visible(text).split())
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#&~" else sign for sign in flat)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from kfdet.report.page import (
     Html,
     Section,
@@ -100,7 +103,7 @@ def _parity(proof: ParityProof) -> Section:
 def _calling(exported: ExportManifest, folder: str) -> Section:
     python = f"""import tensorflow as tf
 
-model = tf.saved_model.load("{folder}/{SAVED_MODEL_FOLDER}")
+model = tf.saved_model.load({json.dumps(f"{folder}/{SAVED_MODEL_FOLDER}", ensure_ascii=False)})
 found = model.signatures["image_bytes"](tf.constant([open("image.jpg", "rb").read()]))
 boxes = found["detection_boxes"][0, : int(found["num_detections"][0])]"""
     rows: list[list[str | Html | float | int | None]] = [
@@ -116,7 +119,7 @@ boxes = found["detection_boxes"][0, : int(found["num_detections"][0])]"""
             table(["signature", "takes"], rows),
             table(["output", "type", "meaning"], outputs),
             code_block(python),
-            code_block(f"kfdet predict {folder} image.jpg --plot found.png"),
+            code_block(f"kfdet predict {shlex.quote(folder)} image.jpg --plot found.png"),
         ),
     )
 

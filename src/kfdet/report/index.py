@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kfdet.core.run_comparison import flatten
 from kfdet.report.dag import run_dag
+from kfdet.report.markup import join, tag
 from kfdet.report.page import (
     Cell,
     Html,
@@ -13,11 +14,13 @@ from kfdet.report.page import (
     Tile,
     Tone,
     badge,
+    bounded,
     bullets,
     code,
     columns,
     details,
     link,
+    listing,
     message,
     page,
     paragraph,
@@ -166,7 +169,7 @@ def _outputs(record: RunRecord, files: Sequence[tuple[str, str]]) -> Section:
     if record.published_version is not None:
         where["registry"] = code(f"{record.config.registry.uri}/{_model(record)}, version {record.published_version}")  # fmt: skip
     beside = [link(words, path) for words, path in [("run record", RUN_FILE), *files]]
-    where["in this folder"] = Html(", ").join(beside)
+    where["in this folder"] = listing(beside)
     return Section(title="Outputs", body=(properties(where),))
 
 
@@ -197,7 +200,7 @@ def _configuration(record: RunRecord) -> Section:
             "learning rate": f"{number(rate.peak)}, {rate.schedule}, {rate.warmup_steps:,} steps of warm-up",
             "validation": plural(config.validation.groups, "group"),
             "evaluation": f"{plural(config.evaluation.shards, 'shard')}, {config.evaluation.engine}",
-            "gate": Html("<br/>").join(_rule(rule) for rule in config.gate.rules),
+            "gate": join([bounded(_rule(rule)) for rule in config.gate.rules], separator=tag("br")),
         }
     )
     rows: list[list[Cell]] = [

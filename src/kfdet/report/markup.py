@@ -1,8 +1,16 @@
-"""Elements of HTML and SVG whose text and attributes are always escaped."""
+"""Elements of HTML and SVG whose text and attributes are always escaped.
+
+Characters that would be obeyed and not shown, as those that turn the reading order, stand as visible
+escapes: names come from anybody's data.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from markupsafe import Markup, escape
+
+from kfdet.visible import visible
 
 Html = Markup
 
@@ -28,13 +36,17 @@ def tag(name: str, /, *children: str | Html, **attributes: str | float | int | N
     return Markup(f"<{name}{opening}>{join(children)}</{name}>")  # noqa: S704 - join escapes
 
 
-def join(parts: tuple[str | Html, ...] | list[str | Html] | list[Html]) -> Html:
+def join(parts: Iterable[str | Html], *, separator: str | Html = "") -> Html:
     """Returns the parts one after another, text escaped."""
-    return Markup("".join([escape(part) for part in parts]))  # noqa: S704 - escaped one by one
+    return Markup(_escaped(separator).join([_escaped(part) for part in parts]))  # noqa: S704 - escaped one by one
+
+
+def _escaped(text: str | Html) -> Html:
+    return text if isinstance(text, Markup) else escape(visible(text))
 
 
 def _attribute(value: str | float) -> str:
     """Returns an escaped text, or a number: coordinates need no more than a hundredth of a pixel."""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    return escape(value) if isinstance(value, str) else str(value)
+    return _escaped(value) if isinstance(value, str) else str(value)

@@ -11,11 +11,11 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from kfdet.report.markup import Html, tag
+from kfdet.report.markup import Html, join, tag
 from kfdet.report.wording import EN_DASH, MINUS, number
 
 __all__ = [
-    "Cell", "Html", "Section", "Tile", "Tone", "anchor_of", "badge", "bullets", "code", "code_block", "columns", "details",
+    "Cell", "Html", "Section", "Tile", "Tone", "anchor_of", "badge", "bounded", "bullets", "code", "code_block", "columns", "details",
     "heading", "link", "listing", "message", "page", "paragraph", "properties", "table",
 ]  # fmt: skip
 
@@ -25,6 +25,9 @@ Cell = str | Html | float | int | None
 _ROWS_WORTH_SORTING = 4
 _NEVER_BROKEN = 16
 _LONG_CODE = 40
+_LONG_TEXT = 1_000
+_LONG_MESSAGE = 5_000
+_LONG_WORD = re.compile(r"\S{81}")
 _QUANTITY = re.compile(rf"[{MINUS}+]?[\d.,]+ ?(%|px|ms|s|min( \d\d s)?|h( \d\d min)?|[kMGT]?B)?")
 _LONG_VALUE = 11
 _SECTIONS_WORTH_LINKS = 4
@@ -75,13 +78,15 @@ def page(
         status: Text and tone of the badge beside the title.
         tiles: The few numbers that matter most.
     """
-    headline = tag("div", tag("h1", title), badge(*status) if status else "", class_="headline")
+    headline = tag(
+        "div", tag("h1", bounded(title)), badge(*status) if status else "", class_="headline"
+    )
     anchors = _anchors(sections)
     links = [tag("a", section.title, href=f"#{anchor}") for section, anchor in anchors]
     header = tag(
         "header",
         headline,
-        tag("p", subtitle, class_="subtitle") if subtitle else "",
+        tag("p", bounded(subtitle), class_="subtitle") if subtitle else "",
         tag("nav", *links) if len(links) >= _SECTIONS_WORTH_LINKS else "",
         tag("div", *map(_tile, tiles), class_="tiles") if tiles else "",
     )
@@ -132,7 +137,7 @@ def table(
     head = tag(
         "tr",
         *(
-            tag("th", title, scope="col", class_="number" if right else None)
+            tag("th", bounded(title), scope="col", class_="number" if right else None)
             for title, right in zip(headers, numeric, strict=True)
         ),
     )
@@ -148,7 +153,7 @@ def table(
     names += ["narrow"] if len(headers) <= 3 else []
     whole = tag(
         "table",
-        tag("caption", caption) if caption else "",
+        tag("caption", bounded(caption)) if caption else "",
         tag("thead", head),
         tag("tbody", *body),
         class_=" ".join(names) or None,
@@ -156,14 +161,26 @@ def table(
     return tag("div", whole, class_="scroll")
 
 
+def bounded(text: str | Html, *, letters: int = _LONG_TEXT) -> str | Html:
+    """Returns text as it is, very long text in a box of its own that scrolls and breaks anywhere.
+
+    Args:
+        text: A plain str may be a name, or hold one, of any length.
+        letters: Beyond them text is very long; with a word that fits into no line it is in any case.
+    """
+    if isinstance(text, Markup) or not (len(text) > letters or _LONG_WORD.search(text)):
+        return text
+    return tag("span", text, class_="bounded")
+
+
 def paragraph(text: str | Html) -> Html:
     """Returns running text."""
-    return tag("p", text)
+    return tag("p", bounded(text))
 
 
 def heading(text: str) -> Html:
     """Returns a heading within a section."""
-    return tag("h3", text)
+    return tag("h3", bounded(text))
 
 
 def badge(text: str, tone: Tone = "neutral") -> Html:
@@ -173,17 +190,17 @@ def badge(text: str, tone: Tone = "neutral") -> Html:
 
 def message(text: str | Html, tone: Tone = "neutral") -> Html:
     """Returns a sentence that is set off: a verdict, a warning, a remedy."""
-    return tag("div", tag("p", text), class_=f"message {tone}")
+    return tag("div", tag("p", bounded(text, letters=_LONG_MESSAGE)), class_=f"message {tone}")
 
 
 def bullets(items: Sequence[str | Html]) -> Html:
     """Returns a list."""
-    return tag("ul", *(tag("li", item) for item in items))
+    return tag("ul", *(tag("li", bounded(item)) for item in items))
 
 
 def listing(items: Iterable[str | Html]) -> Html:
     """Returns words, codes or links one after another, with commas."""
-    return Markup(", ").join(items)
+    return join(items, separator=", ")
 
 
 def columns(*blocks: Html) -> Html:
@@ -198,7 +215,8 @@ def details(summary: str, *blocks: Html) -> Html:
 
 def code(text: str) -> Html:
     """Returns a path, a name or a digest within a line."""
-    return tag("code", text, class_="long" if len(text) > _LONG_CODE else None)
+    names = ["long"] * (len(text) > _LONG_CODE) + ["bounded"] * (len(text) > _LONG_TEXT)
+    return tag("code", text, class_=" ".join(names) or None)
 
 
 def code_block(text: str) -> Html:
@@ -214,15 +232,15 @@ def link(text: str | Html, href: str) -> Html:
     """
     if re.match(r"\s*(//|[a-z][a-z0-9+.-]*:)", href, re.IGNORECASE):
         raise ValueError(f"a report links to files beside it, not to {href}")
-    return tag("a", text, href=href)
+    return tag("a", bounded(text), href=href)
 
 
 def properties(pairs: Mapping[str, str | Html | float | int | None]) -> Html:
     """Returns names with their values, one a line."""
     lines = []
     for name, value in pairs.items():
-        lines.append(tag("dt", name))
-        lines.append(tag("dd", value if isinstance(value, str) else number(value)))
+        lines.append(tag("dt", bounded(name)))
+        lines.append(tag("dd", bounded(value if isinstance(value, str) else number(value))))
     return tag("dl", *lines)
 
 
@@ -234,9 +252,13 @@ def _section(section: Section, anchor: str) -> Html:
 def _tile(tile: Tile) -> Html:
     return tag(
         "div",
-        tag("div", tile.label, class_="label"),
-        tag("div", tile.value, class_="value long" if len(tile.value) > _LONG_VALUE else "value"),
-        tag("div", tile.hint, class_="hint") if tile.hint else "",
+        tag("div", bounded(tile.label), class_="label"),
+        tag(
+            "div",
+            bounded(tile.value),
+            class_="value long" if len(tile.value) > _LONG_VALUE else "value",
+        ),
+        tag("div", bounded(tile.hint), class_="hint") if tile.hint else "",
         class_=f"tile {tile.tone}",
     )
 
@@ -300,4 +322,4 @@ def _cell(cell: Cell, *, right: bool, decimals: int | None) -> Html:
     text = cell if isinstance(cell, str) else str(cell)
     if not side and not isinstance(text, Markup) and len(text) <= _NEVER_BROKEN:
         side = "short"
-    return tag("td", text, class_=side)
+    return tag("td", bounded(text), class_=side)

@@ -26,7 +26,7 @@ from kfdet.report.charts.frame import (
 )
 from kfdet.report.markup import Html, tag
 from kfdet.report.scales import Scale, nice_range
-from kfdet.report.wording import EN_DASH, fixed, number
+from kfdet.report.wording import EN_DASH, brief, fixed, number
 
 Name = TypeVar("Name", bound=str)
 
@@ -93,7 +93,7 @@ class _Bars:
         return number(float(value)) if largest < 10.0**-digits * 10 else fixed(value, digits=digits)
 
     def words(self, label: str, group: str, value: float | None) -> Html:
-        name = f"{label}, {group}" if len(self.groups) > 1 else label
+        name = f"{brief(label)}, {brief(group)}" if len(self.groups) > 1 else brief(label)
         return tag("title", f"{name}: {'not defined' if value is None else number(value)}")
 
 

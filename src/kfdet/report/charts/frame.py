@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kfdet.report.markup import Html, join, tag
 from kfdet.report.scales import Scale
+from kfdet.report.wording import brief
 
 # Pixels of the drawing; as wide as half a page, so that letters keep their size there.
 WIDTH = 560.0
@@ -37,8 +38,7 @@ def text_px(text: str) -> float:
 
 def shorten(text: str, room_px: float) -> str:
     """Returns the text, cut with an ellipsis where it is wider than the room."""
-    fitting = max(2, int(room_px / _CHARACTER_PX))
-    return text if len(text) <= fitting else text[: fitting - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return brief(text, letters=max(2, int(room_px / _CHARACTER_PX)))
 
 
 def figure(title: str, picture: Html, *, legend: Html | None = None) -> Html:
@@ -153,7 +153,7 @@ def refuse_infinite(name: str, values: Sequence[float | None]) -> None:
 
 def _legend(names: Sequence[str], samples: Sequence[Html]) -> Html:
     keys = [
-        tag("span", tag("svg", sample, viewBox="0 0 26 10", aria_hidden="true"), name)
+        tag("span", tag("svg", sample, viewBox="0 0 26 10", aria_hidden="true"), brief(name))
         for name, sample in zip(names, samples, strict=True)
     ]
     return tag("div", *keys, class_="legend")

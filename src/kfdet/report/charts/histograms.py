@@ -26,7 +26,7 @@ from kfdet.report.charts.frame import (
 )
 from kfdet.report.markup import Html, tag
 from kfdet.report.scales import Scale, data_range, nice_range
-from kfdet.report.wording import number
+from kfdet.report.wording import brief, number
 from kfdet.schema.dataset import Histogram
 
 Name = TypeVar("Name", bound=str)
@@ -118,6 +118,6 @@ def _bins(steps: list[_Steps], x: Scale, *, share: bool) -> list[Html]:
             index = one.bin_of((low + high) / 2)
             if index is not None:
                 part = f" ({one.heights[index]:.1%})" if share else ""
-                words.append(f"{one.name} {one.counts[index]:,}{part}")
+                words.append(f"{brief(one.name)} {one.counts[index]:,}{part}")
         strips.append(readout(words, start=x(low), end=x(high)))
     return strips

@@ -27,7 +27,7 @@ from kfdet.report.charts.frame import (
 )
 from kfdet.report.markup import Html, tag
 from kfdet.report.scales import SMALLEST, Scale, data_range, log_range, nice_range
-from kfdet.report.wording import number
+from kfdet.report.wording import brief, number
 
 _MAX_POINTS = 500
 _MAX_STOPS = 90
@@ -179,7 +179,7 @@ def _stops(series: Sequence[Series], x: Scale, y: Scale, *, x_label: str) -> lis
     for place, (start, end) in zip(places, borders, strict=False):
         here = [(k, one.name, values[k].get(place)) for k, one in enumerate(series)]
         words = [f"{x_label} {number(float(place))}"]
-        words += [f"{name} {number(float(v))}" for _, name, v in here if v is not None]
+        words += [f"{brief(name)} {number(float(v))}" for _, name, v in here if v is not None]
         line = tag("line", x1=x(place), x2=x(place), y1=TOP, y2=FLOOR, class_="axis")
         dots = [
             tag("circle", cx=x(place), cy=y(v), r=3.4, class_=f"{colour(k)} dot")

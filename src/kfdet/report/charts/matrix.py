@@ -14,7 +14,7 @@ from kfdet.report.charts.frame import (
     text_px,
 )
 from kfdet.report.markup import Html, tag
-from kfdet.report.wording import compact, number
+from kfdet.report.wording import brief, compact, number
 
 _ROOM_FOR_UPRIGHT_LABEL = 46.0
 _LIGHT_TEXT_FROM = 0.55
@@ -71,7 +71,9 @@ def heatmap(
         y = top + i * height
         parts.append(_row_name(name, left, y + height / 2 + 4))
         for j, value in enumerate(values[i]):
-            words = f"{row_label} {name}, {column_label} {columns[j]}: {number(value)}"
+            words = (
+                f"{row_label} {brief(name)}, {column_label} {brief(columns[j])}: {number(value)}"
+            )
             box = (left + j * width, y, width, height)
             parts.append(_cell(box, value, shares[i][j], words))
     return figure(title, drawing(title, top + len(rows) * height + 2, *parts))
