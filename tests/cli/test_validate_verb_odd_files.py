@@ -71,3 +71,12 @@ def test_a_label_map_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
     done = kfdet(tmp_path, "validate", "run.yaml", "--out", "out")
     assert done.returncode == 10
     assert "label_map.pbtxt: can't read the label map: it is a pipe" in done.stderr
+
+
+def test_a_run_in_a_folder_whose_name_is_no_text_says_so(tmp_path: Path):
+    write_dataset(tmp_path / "data", sound_splits(4))
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    done = kfdet(tmp_path, "run", "run.yaml", "--out", os.fsdecode(b"out-\xff"))
+    assert done.returncode == 2
+    assert "out-\\xff: its name is no UTF-8 text" in done.stderr
+    assert not any(path.name.startswith("out") for path in tmp_path.iterdir())

@@ -12,14 +12,24 @@ import kfdet
 from kfdet.errors import UsageError
 from kfdet.schema.run_record import RUN_FILE
 from kfdet.storage.atomic import explain_os_errors
-from kfdet.storage.files import file_sha256
+from kfdet.storage.files import file_sha256, name_fault
 
 
 class RunFolder:
-    """Names every file of a run's folder, so that each name stands in one place."""
+    """Names every file of a run's folder, so that each name stands in one place.
+
+    Raises:
+        UsageError: The folder, or one around it, has a name that the run's documents can't hold.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        if (fault := name_fault(str(self.root))) is not None:
+            raise UsageError(
+                f"its name {fault}",
+                where=str(self.root),
+                remedy="Choose another folder with --out, and start kfdet in one.",
+            )
         self.record = self.root / RUN_FILE
         self.index = self.root / "index.html"
         self.config = self.root / "config.yaml"
