@@ -63,8 +63,8 @@ def label_map_faults(names: Names, *, file: str) -> Iterator[tuple[Place, Fault]
 def _spellings(name: str) -> tuple[str, ...]:
     """Returns keys of which two names share one if they differ in case, spacing or one letter.
 
-    Short names, and names with a digit or a letter by itself, mean another class by one letter;
-    very long ones would have more keys than memory.
+    Short names, and names with a digit or a letter by itself, mean another class by one letter.
+    A very long name has one key, too: one for each letter would fill the memory.
     """
     letters = plain(name)
     words = name.replace("_", " ").replace("-", " ").split()
