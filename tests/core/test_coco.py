@@ -1,6 +1,7 @@
 """The metrics against pycocotools, which is the definition."""
 
 import contextlib
+import dataclasses
 import io
 import sys
 
@@ -266,6 +267,17 @@ def test_perfect_detections_score_one():
     assert overall.ar_100 == 1.0
     assert overall.ap_small is None
     assert overall.ap_medium == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
+def test_a_score_of_minus_one_is_a_score(engine):
+    data = random_data(3)
+    shown = data.detections
+    logits = dataclasses.replace(shown, score=np.full(len(shown), -1.0, np.float32))
+    found = evaluate(dataclasses.replace(data, detections=logits), label_map=LABELS, engine=engine)
+    assert np.array_equal(np.isnan(found.scores), np.isnan(found.precision))
+    for entry in class_metrics(found, data, label_map=LABELS):
+        assert all(-1 <= score <= 0 for curve in entry.curves for score in curve.score)
 
 
 def test_without_ground_truth_every_number_is_undefined():

@@ -24,7 +24,8 @@ from kfdet.schema.gate_policy import (
     GateRule,
     SliceName,
 )
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
+from kfdet.schema.metrics import METRIC_NAMES, SLICE_METRIC_NAMES, CocoSettings, MeasurementConfig
+from kfdet.schema.run_config import EvaluationConfig
 
 LABELS = label_map("circle", "square", "triangle")
 SLICES = [
@@ -58,11 +59,13 @@ def test_every_metric_of_a_policy_is_in_the_metrics(metric):
     found = read(DOCUMENT, rule(metric))
     assert found.missing == ""
     assert 0 <= found.value <= 1
-    assert found.boxes == DOCUMENT.boxes
+    area = metric.partition("_")[2]
+    assert found.boxes == DOCUMENT.boxes_by_area.get(area, DOCUMENT.boxes)
     if metric != "calibration_error":
         circle = read(DOCUMENT, rule(metric, class_name="circle"))
         assert circle.missing == ""
-        assert circle.boxes == DOCUMENT.of_class("circle").boxes
+        own = DOCUMENT.of_class("circle")
+        assert circle.boxes == own.boxes_by_area.get(area, own.boxes)
 
 
 @settings(max_examples=40, deadline=None)
@@ -186,10 +189,34 @@ def test_a_rule_that_no_metrics_could_answer_is_refused_when_it_is_read(entry, w
     assert "faults" not in failure.value.what
 
 
-def refuse(*entries, features=("weather",)):
+NARROW = CocoSettings(iou_thresholds=(0.5, 0.75), areas={"small": (0, 100)}, max_detections=(1, 50))
+
+
+@pytest.mark.parametrize("of", [None, "square"])
+@pytest.mark.parametrize("area", ["small", "medium", "large"])
+def test_a_metric_of_one_area_rests_on_the_boxes_of_that_area(of, area):
+    counts = (DOCUMENT if of is None else DOCUMENT.of_class(of)).boxes_by_area
+    for kind in ("ap", "ar"):
+        assert read(DOCUMENT, rule(f"{kind}_{area}", class_name=of)).boxes == counts[area]
+    assert len(set(counts.values())) > 1
+
+
+def test_a_metric_without_its_setting_says_so_and_not_that_objects_are_missing():
+    narrow = DOCUMENT.model_copy(
+        update={
+            "settings": NARROW,
+            "overall": statistics(**dict.fromkeys(METRIC_NAMES, None)),
+        }
+    )
+    found = read(narrow, rule("ar_100"))
+    assert found.missing == "ar_100 is undefined: evaluation.max_detections has no 100."
+    assert "no ground truth" in read(narrow, rule("ap_small")).missing
+
+
+def refuse(*entries, features=("weather",), settings=NARROW):
     check_policy(
         GatePolicy.model_validate({"rules": entries}), classes=["circle", "square"], slices=slices_of_every_set(),
-        features=features, ious=(0.5, 0.75), where="gate",
+        features=features, settings=settings, where="gate",
     )  # fmt: skip
 
 
@@ -200,6 +227,8 @@ def refuse(*entries, features=("weather",)):
         (rule(slice={"by": "whether", "name": "rain"}), 'Did you mean "weather"?'),
         (rule(slice={"by": "box_size", "name": "below 16px"}), 'Did you mean "below 16 px"?'),
         (rule("ap_at_iou", at=0.6), "expected one of 0.5, 0.75"),
+        (rule("ap_large"), 'ap_large is not measured: evaluation.areas has no "large"'),
+        (rule("ar_100"), "ar_100 is not measured: evaluation.max_detections has no 100"),
     ],
 )
 def test_a_policy_about_what_there_will_not_be_is_refused_beforehand(entry, words):
@@ -215,5 +244,22 @@ def test_a_policy_about_what_there_will_be_is_let_through():
         rule(class_name="square"),
         *(rule(slice=part.model_dump()) for part in SLICES),
         rule("ap_at_iou", at=0.75),
+        rule("ap75"),
+        rule("ar_small"),
+        rule("ar_1"),
     )
     refuse(rule(slice={"by": "anything", "name": "at all"}), features=None)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"select_metric": "ar_100", "max_detections": [1, 10, 300]}, "max_detections has no 100"),
+        ({"select_metric": "ap_small", "areas": {}}, 'areas has no "small"'),
+        ({"select_metric": "ap75", "iou_thresholds": [0.5]}, "iou_thresholds has no 0.75"),
+    ],
+)
+def test_a_checkpoint_can_t_be_selected_by_what_is_not_measured(section, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(EvaluationConfig, section, where="evaluation")
+    EvaluationConfig.model_validate(section | {"select_metric": "ap"})

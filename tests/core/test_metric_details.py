@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kfdet.core.coco import canonical, evaluate
 from kfdet.core.error_analysis import match, score_curve
 from kfdet.core.measurement import measure
+from kfdet.core.metric_details import _envelope
 from kfdet.schema.base import parse_json
 from kfdet.schema.metrics import Details, MeasurementConfig
 
@@ -57,6 +58,15 @@ def test_a_slice_of_images_has_the_ap_of_those_images_alone(data):
     part = next(one for one in found.slices if (one.by, one.name) == ("objects_in_image", "1"))
     assert part.ap == (None if single.ap is None else pytest.approx(single.ap))
     assert part.images == int((counts == 1).sum())
+
+
+@pytest.mark.parametrize("of", [20, 40, 100])
+def test_a_value_that_is_exactly_a_hundredth_is_reached(of):
+    parts = np.arange(1, of + 1)
+    best = _envelope(1 - parts / (2 * of), parts / of)
+    for step in range(101):
+        if step * of % 100 == 0 and step:
+            assert best[step] == 1 - (step * of // 100) / (2 * of)
 
 
 @settings(max_examples=40, deadline=None)

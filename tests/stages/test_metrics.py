@@ -92,6 +92,26 @@ def test_the_gate_takes_what_the_verb_writes(files, capsys, monkeypatch):
     assert "short of 0.9" in capsys.readouterr().out + (files / "g" / "decision.json").read_text()
 
 
+def test_the_gate_needs_a_model_for_a_champion_alone_and_tells_its_decision(files, capsys):
+    run(files)
+    (files / "alone.yaml").write_text("rules: [{metric: ap50, at_least: 0.9}]")
+    (files / "rival.yaml").write_text(
+        "{rules: [{metric: ap, champion: {max_drop: 0.1}}], no_champion: pass}"
+    )
+    capsys.readouterr()
+    measured = str(files / "metrics.json")
+    gate = ["gate", measured, "--out", str(files / "g"), "--registry", str(files / "r"), "--json"]
+    with pytest.raises(SystemExit) as end:
+        main([*gate, "--policy", str(files / "alone.yaml")])
+    told = json.loads(capsys.readouterr().out)
+    assert (end.value.code, told["decision"]) == (0, "fail")
+    assert told["decision_file"] == str(files / "g" / "decision.json")
+    with pytest.raises(SystemExit) as end:
+        main([*gate, "--policy", str(files / "rival.yaml")])
+    assert end.value.code == 2
+    assert "--model: rules compare with the champion" in capsys.readouterr().err
+
+
 def test_a_missing_file_is_named(files, capsys):
     with pytest.raises(SystemExit) as end:
         main(["metrics", "--ground-truth", str(files / "no.json"), "--detections", "x"])

@@ -27,4 +27,6 @@ def answer(values: Mapping[str, Any], *, as_json: bool) -> None:
         if value is None or value == ():
             continue
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+        if isinstance(value, tuple):
+            shown = "; ".join(map(str, value))
         print(visible(f"{name.replace('_', ' '):<{width}}  {shown}"))

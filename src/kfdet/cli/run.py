@@ -74,7 +74,7 @@ def check_policy(config: RunConfig) -> None:
         classes=[label.name for label in labels.classes],
         slices=slices_of_every_set(),
         features=None if config.evaluation.slices == "auto" else config.evaluation.slices,
-        ious=config.evaluation.iou_thresholds,
+        settings=config.evaluation.settings(),
         where="gate",
     )
 

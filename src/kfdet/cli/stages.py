@@ -21,11 +21,14 @@ def _run(stage: str, arguments: argparse.Namespace, **inputs: Any) -> Any:
     run = importlib.import_module(f"kfdet.stages.{stage}").run
     progress = Progress.from_environment(stage)
     result = run(**inputs, progress=progress)
-    written = {name: path for name, path in inputs.items() if _is_written(path, arguments.out)}
-    answer(
-        {**_flat(dataclasses.asdict(result)), **{n: str(p) for n, p in written.items()}},
-        as_json=arguments.json,
-    )
+    told = _flat(dataclasses.asdict(result))
+    written = {
+        # The gate tells a decision, and writes one.
+        f"{name}_file" if name in told else name: str(path)
+        for name, path in inputs.items()
+        if _is_written(path, arguments.out)
+    }
+    answer(told | written, as_json=arguments.json)
     return result
 
 
@@ -233,14 +236,21 @@ def record(arguments: argparse.Namespace) -> None:
 
 def gate(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
+    policy = read_policy(Path(arguments.policy))
+    if not arguments.model and any(rule.champion for rule in policy.rules):
+        raise UsageError(
+            "rules compare with the champion",
+            where="--model",
+            expected="the name of the model in the registry",
+        )
     result = _run(
         "gate",
         arguments,
         metrics=Path(arguments.metrics),
         evidence=_evidence_beside(arguments.metrics),
-        policy=read_policy(Path(arguments.policy)),
+        policy=policy,
         registry=arguments.registry,
-        model=arguments.model,
+        model=arguments.model or "unnamed",
         decision=out / "decision.json",
         report=out / "report.html",
     )

@@ -579,10 +579,13 @@ def _run_pycocotools(
 
 def _arrays(answer: Any) -> list[Float64]:
     """Returns precision, recall and scores with NaN where the engines say -1, for undefined."""
-    arrays = [np.array(answer[name], np.float64) for name in ("precision", "recall", "scores")]
-    for array in arrays:
-        array[array == -1] = np.nan
-    return arrays
+    names = ("precision", "recall", "scores")
+    precision, recall, scores = (np.array(answer[name], np.float64) for name in names)
+    # A score may well be -1; it is undefined where the precision is.
+    scores[precision == -1] = np.nan
+    precision[precision == -1] = np.nan
+    recall[recall == -1] = np.nan
+    return [precision, recall, scores]
 
 
 def _categories(label_map: LabelMap) -> list[dict[str, Any]]:

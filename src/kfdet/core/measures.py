@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from kfdet.errors import ConfigError, did_you_mean
 from kfdet.schema.gate_policy import METRICS_AT, GatePolicy, GateRule, SliceName
-from kfdet.schema.metrics import METRIC_NAMES, ApAtIou, ClassDetails, Details, Metrics, ScoreDetails
+from kfdet.schema.metrics import (
+    METRIC_NAMES,
+    ApAtIou,
+    ClassDetails,
+    CocoSettings,
+    Details,
+    Metrics,
+    ScoreDetails,
+)
 
 _SHOWN = 12
 
@@ -56,7 +64,8 @@ def read(metrics: Metrics, rule: GateRule) -> Reading:
     if value is None:
         why = f"the {metrics.split} set has no ground truth for it, or no detection."
         if rule.metric in METRIC_NAMES:
-            why = f"the {metrics.split} set has no ground truth for it."
+            lacking = metrics.settings.lacks(rule.metric)
+            why = f"{lacking or f'the {metrics.split} set has no ground truth for it'}."
         return Reading(value=None, missing=f"{subject} is undefined: {why}", boxes=boxes)
     if not math.isfinite(value):
         return Reading(value=None, missing=f"{subject} is {value}, which is no number.")
@@ -69,7 +78,7 @@ def check_policy(
     classes: Sequence[str],
     slices: Mapping[str, Sequence[str]],
     features: Sequence[str] | None,
-    ious: Sequence[float] | None,
+    settings: CocoSettings | None,
     where: str,
 ) -> None:
     """Refuses rules about what the evaluation will not have.
@@ -79,16 +88,19 @@ def check_policy(
         classes: Names in the label map.
         slices: What every set is cut by, to the names of the parts.
         features: Features of the records that it is cut by, too; None while that is not known.
-        ious: The overlaps that AP is measured at; None while that is not known.
+        settings: What the statistics are taken over; None while that is not known.
         where: Where the policy stands: `gate`.
 
     Raises:
-        ConfigError: With one line for each rule that names a class, slice or IoU that is not there.
+        ConfigError: With one line for each rule that names a class, slice, IoU or metric that is not
+            there.
     """
     faults = [
         (f"{where}.rules.{position}", fault)
         for position, rule in enumerate(policy.rules)
-        for fault in _faults(rule, classes=classes, slices=slices, features=features, ious=ious)
+        for fault in _faults(
+            rule, classes=classes, slices=slices, features=features, settings=settings
+        )
     ]
     if len(faults) == 1:
         raise ConfigError(faults[0][1], where=faults[0][0])
@@ -103,7 +115,7 @@ def _faults(
     classes: Sequence[str],
     slices: Mapping[str, Sequence[str]],
     features: Sequence[str] | None,
-    ious: Sequence[float] | None,
+    settings: CocoSettings | None,
 ) -> list[str]:
     faults = []
     if rule.class_name is not None and rule.class_name not in classes:
@@ -120,9 +132,14 @@ def _faults(
             unknown = features is not None and rule.slice.by not in features
         if unknown:
             faults.append(f"slice: {_no_slice(rule.slice, cuts, slices.get(rule.slice.by, ()))}")
-    if rule.metric == "ap_at_iou" and ious is not None and _nearest(ious, rule.at) is None:
+    if settings is None:
+        return faults
+    ious = settings.iou_thresholds
+    if rule.metric == "ap_at_iou" and _nearest(ious, rule.at) is None:
         listed = _listed([f"{iou:g}" for iou in ious])
         faults.append(f"at: AP is not measured at IoU {rule.at:g}; expected one of {listed}")
+    if rule.metric in METRIC_NAMES and (lacking := settings.lacks(rule.metric)):
+        faults.append(f"metric: {rule.metric} is not measured: {lacking}")
     return faults
 
 
@@ -133,7 +150,7 @@ class _MissingError(Exception):
 def _found(metrics: Metrics, rule: GateRule) -> tuple[float | None, int]:
     if rule.slice is not None:
         return _of_slice(metrics, rule, rule.slice)
-    boxes = metrics.boxes
+    boxes, by_area = metrics.boxes, metrics.boxes_by_area
     statistics = metrics.overall
     if rule.class_name is not None:
         entry = metrics.of_class(rule.class_name)
@@ -141,9 +158,11 @@ def _found(metrics: Metrics, rule: GateRule) -> tuple[float | None, int]:
             names = [known.name for known in metrics.classes]
             hint = did_you_mean(rule.class_name, names) or f"Known classes: {_listed(names)}."
             raise _MissingError(f'The metrics have no class "{rule.class_name}". {hint}')
-        statistics, boxes = entry.metrics, entry.boxes
+        statistics, boxes, by_area = entry.metrics, entry.boxes, entry.boxes_by_area
     if rule.metric in METRIC_NAMES:
-        return statistics.value(rule.metric), boxes
+        # Of the objects of one area alone: ap_small, ar_large.
+        area = rule.metric.partition("_")[2]
+        return statistics.value(rule.metric), by_area.get(area, boxes)
     details = _details(metrics, rule)
     if rule.metric == "calibration_error":
         return details.calibration.expected_error, boxes

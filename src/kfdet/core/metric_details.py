@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kfdet.core.coco import RECALL_POINTS, Evaluation, Float64
+from kfdet.core.coco import Evaluation, Float64
 from kfdet.core.diagnosis import Diagnosis
 from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, Reliability, ScoreCurve
 from kfdet.core.evidence import Evidence
 from kfdet.core.slices import slices
 from kfdet.schema.metrics import (
+    RECALL_STEPS,
     ApAtIou,
     Calibration,
     CalibrationBin,
@@ -96,7 +97,9 @@ def _envelope(values: Float64, over: Float64) -> tuple[float, ...]:
     """Returns the largest value that goes with at least 0, 0.01 ... 1 of the other, 0 where none does."""
     order = np.argsort(over, kind="stable")
     best = np.append(np.maximum.accumulate(values[order][::-1])[::-1], 0.0)
-    places = np.searchsorted(over[order], RECALL_POINTS, side="left")
+    # Not COCO's points: of these, some lie a bit above the hundredth, where 19 of 20 is not 0.95.
+    hundredths = np.arange(RECALL_STEPS) / (RECALL_STEPS - 1)
+    places = np.searchsorted(over[order], hundredths, side="left")
     return tuple(best[places].tolist())
 
 

@@ -138,7 +138,7 @@ class GatePolicy(Schema):
         default=0, description="ground truth boxes below which a rule can't be told"
     )
     resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
-        default=1000, description="draws of the bootstrap over images"
+        default=1000, description="draws of half of the images, for the intervals"
     )
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of these draws")
 

@@ -92,6 +92,23 @@ class CocoSettings(Schema):
         """The ranges of `area_names`."""
         return ((0.0, LARGEST_AREA_PX2), *(bounds for _, bounds in self._in_order()))
 
+    def lacks(self, metric: str) -> str:
+        """Returns what of these settings a metric needs and has not; empty where nothing is lacking.
+
+        Args:
+            metric: One of METRIC_NAMES.
+        """
+        kind, _, part = metric.partition("_")
+        if kind in ("ap50", "ap75") and not any(
+            abs(iou - int(kind[2:]) / 100) < 1e-9 for iou in self.iou_thresholds
+        ):
+            return f"evaluation.iou_thresholds has no {int(kind[2:]) / 100:g}"
+        if part.isdecimal() and int(part) not in self.max_detections:
+            return f"evaluation.max_detections has no {part}"
+        if part.isalpha() and part not in self.areas:
+            return f'evaluation.areas has no "{part}"'
+        return ""
+
     def _in_order(self) -> list[tuple[str, AreaRange]]:
         # JSON may have the names in any order.
         return sorted(self.areas.items(), key=lambda item: (*item[1], item[0]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kfdet.schema.base import Document, PositiveFloat, PositiveInt, Schema, UnitInterval
 from kfdet.schema.cluster_config import ClusterConfig, ImagesConfig, ResourcesConfig
@@ -65,6 +65,12 @@ class EvaluationConfig(MeasurementConfig):
     select_metric: MetricName = Field(
         default="ap", description="val metric that chooses the checkpoint"
     )
+
+    @model_validator(mode="after")
+    def _can_select(self) -> Self:
+        if lacking := self.lacks(self.select_metric):
+            raise ValueError(f"select_metric: {self.select_metric} is not measured: {lacking}")
+        return self
 
     def measurement(self) -> MeasurementConfig:
         return MeasurementConfig(slices=self.slices, **self.settings().model_dump())

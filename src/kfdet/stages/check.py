@@ -92,7 +92,7 @@ def run(
         classes=[label.name for label in data.label_map.classes],
         slices={**slices_of_every_set(), **cuts},
         features=(),
-        ious=measurement.iou_thresholds,
+        settings=measurement.settings(),
         where="gate",
     )
     question = Question(

@@ -291,8 +291,16 @@ def _areas(
     if areas is None or not bool(np.any(areas != 0)):
         return
     box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    finite = np.isfinite(areas)
+    for index in np.flatnonzero(~finite).tolist():
+        yield Fault(
+            code="area-not-finite",
+            seen=f"{_named(objects, index)}: area {areas[index]:.6g}",
+            expected="a number of square pixels",
+            boxes=(index,),
+        )
     odd = is_implausible_area(areas, box_areas=box_areas)
-    for index in np.flatnonzero(sound & odd).tolist():
+    for index in np.flatnonzero(sound & finite & odd).tolist():
         yield Fault(
             code="area-implausible",
             seen=f"{_named(objects, index)}: area {areas[index]:.6g}",

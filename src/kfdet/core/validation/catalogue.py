@@ -242,6 +242,14 @@ _RECORD = (
     ),
     _check(
         "record",
+        "error",
+        "area-not-finite",
+        what="A recorded area is NaN or infinite",
+        why="No evaluation can take such a box: COCO's engines sort objects by their area.",
+        remedy="Write the area in square pixels, or leave image/object/area out.",
+    ),
+    _check(
+        "record",
         "warning",
         "area-implausible",
         what="A recorded area does not fit its box",
