@@ -190,11 +190,17 @@ def test_small_objects_behind_large_ones():
 
 def test_loose_boxes_are_told_from_wrong_classes():
     document = changed(
-        overall={"ap50": 0.8, "ap75": 0.2}, errors={"ap50_gains": {"Loc": 0.1, "Cls": 0.01}}
+        overall={"ap50": 0.8, "ap75": 0.2}, errors={"ap_gains": {"Loc": 0.1, "Cls": 0.01}}
     )
     (advice,) = advise(document, config=CONFIG)
     assert advice.topic == "loose_boxes"
-    assert "by 0.100, mending classes by 0.010" in advice.evidence
+    assert advice.finding.endswith("it is the place more than the class.")
+    assert "raise ap by 0.100, mending classes by 0.010" in advice.evidence
+    other = changed(
+        overall={"ap50": 0.8, "ap75": 0.2}, errors={"ap_gains": {"Loc": 0.1, "Cls": 0.11}}
+    )
+    (advice,) = advise(other, config=CONFIG)
+    assert advice.finding == "Objects are found, but their boxes are loose."
     assert topics(changed(overall={"ap50": 0.1, "ap75": 0.01})) == []
 
 

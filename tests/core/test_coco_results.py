@@ -172,6 +172,31 @@ def test_masks_without_boxes_are_refused_by_name():
         parse_results(json.dumps([mask]), reference=reference, where="s")
 
 
+@pytest.mark.parametrize("first", [2**53, 2**63, -(2**70)])
+def test_category_ids_that_no_float_tells_apart_stay_apart(first):
+    ids = [first, first + 1, first + 2]
+    truth = {
+        "images": [{"id": 1, "width": 100, "height": 100}],
+        "categories": [{"id": number, "name": f"class {k}"} for k, number in enumerate(ids)],
+        "annotations": [
+            {"id": k, "image_id": 1, "category_id": number, "bbox": [10 * k, 0, 9, 9]}
+            for k, number in enumerate(ids, 1)
+        ],
+    }
+    seen = [
+        {"image_id": 1, "category_id": one["category_id"], "bbox": one["bbox"], "score": 0.9}
+        for one in truth["annotations"]
+    ]
+    reference = parse_reference(json.dumps(truth), where="truth")
+    found = parse_results(json.dumps(seen), reference=reference, where="seen")
+    assert found.class_id.tolist() == reference.ground_truth.class_id.tolist() == [1, 2, 3]
+    assert [label.name for label in reference.label_map.classes] == [
+        "class 0",
+        "class 1",
+        "class 2",
+    ]
+
+
 def test_whole_numbers_written_with_a_point_are_ids():
     data = json.loads(json.dumps(TRUTH))
     data["images"][0]["id"] = 7.0

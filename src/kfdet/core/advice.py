@@ -368,17 +368,19 @@ def _loose_boxes(case: _Case) -> Iterator[Advice]:
     loose = overall.ap75 < case.config.loose_boxes * overall.ap50
     if not loose or overall.ap50 < case.config.least_ap50:
         return
-    gains = case.details.errors.ap50_gains or {}
+    # AP over all thresholds, since a box that is a hit at 0.5 costs nothing there however it lies.
+    gains = case.details.errors.ap_gains
     place, kind = gains.get("Loc"), gains.get("Cls")
-    costs = ""
+    finding, costs = "Objects are found, but their boxes are loose", ""
     if place is not None and kind is not None:
+        finding += ": it is the place more than the class" if place > kind else ""
         costs = (
-            f" Mending badly placed boxes would raise ap50 by {place:.3f}, mending classes by "
+            f" Mending badly placed boxes would raise ap by {place:.3f}, mending classes by "
             f"{kind:.3f}."
         )
     yield Advice(
         topic="loose_boxes",
-        finding="Objects are found, but their boxes are loose: it is the place more than the class.",
+        finding=f"{finding}.",
         evidence=f"ap50 is {overall.ap50:.3f}, ap75 only {overall.ap75:.3f}, on {boxes:,} boxes.{costs}",
         thresholds=case.thresholds("loose_boxes", "least_ap50", "few_boxes"),
         remedy="Weigh boxes more in the loss, give the anchors more scales or other shapes, train "

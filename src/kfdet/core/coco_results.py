@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -19,6 +19,7 @@ from kfdet.core.coco_json import is_int, is_number
 from kfdet.errors import DataError, did_you_mean
 from kfdet.schema.dataset import ClassLabel, LabelMap
 
+_LARGEST_CLASS_ID = 2**31 - 1
 _SHOWN = 10
 _OF_IMAGES = ("id", "file_name", "width", "height")
 
@@ -82,8 +83,7 @@ def parse_reference(text: str | bytes, *, where: str) -> Reference:
     faults.raise_if_any()
     in_order: list[int | str] = sorted(images)
     image_ids = {number: position for position, number in enumerate(in_order)}
-    shift = max(0, 1 - min(names))
-    class_ids = {number: number + shift for number in sorted(names)}
+    class_ids = _class_ids(sorted(names))
     rows = [
         row
         for _, entry in _identified(data["annotations"], "annotation", faults).items()
@@ -222,6 +222,15 @@ class _Faults:
             more = f"\n  and {self._count - _SHOWN:,} more" if self._count > _SHOWN else ""
             listing = "\n".join(f"  - {line}" for line in self._first)
             raise DataError(f"{self._count:,} faults:\n{listing}{more}", where=self._where)
+
+
+def _class_ids(numbers: Sequence[int]) -> dict[int, int]:
+    """Returns ids from 1 on for the categories': the same where these are positive and of usual size."""
+    shift = max(0, 1 - numbers[0])
+    if numbers[-1] + shift <= _LARGEST_CLASS_ID:
+        return {number: number + shift for number in numbers}
+    # A float, as which columns of a file are read, does not tell larger ones apart.
+    return {number: position for position, number in enumerate(numbers, 1)}
 
 
 def _json(text: str | bytes, *, where: str) -> Any:
