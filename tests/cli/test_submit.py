@@ -1,5 +1,7 @@
 """Runs on a cluster: the real command against a server that speaks the v2beta1 API."""
 
+import contextlib
+import io
 import json
 import re
 import signal
@@ -10,7 +12,13 @@ import time
 import pytest
 import yaml
 from kfp_api.double import started
+from rich.console import Console
 
+from kfdet.cli.cluster.access import Access
+from kfdet.cli.cluster.connection import Connection
+from kfdet.cli.cluster.watch import Watch
+from kfdet.errors import ClusterError
+from kfdet.progress import Progress
 from scripts.generate import help_text
 
 DIGEST = "ab" * 32
@@ -165,6 +173,14 @@ class TestNamedPipeline:
         assert third["pipeline_version_id"] != reference["pipeline_version_id"]
 
 
+def written(shard):
+    """What a task of two writes."""
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text):
+        Progress("evaluate", part=f"shard {shard}/2").update(10, total=10, unit="images")
+    return text.getvalue()
+
+
 def wait(double, *arguments, code=0):
     return submit(
         double, "--data-digest", DIGEST, "--wait", "--poll-s", "0.1", *arguments, code=code
@@ -207,6 +223,36 @@ class TestWait:
         statuses = {stage["stage"]: stage["status"] for stage in record["stages"]}
         assert statuses["export"] == statuses["publish"] == "skipped"
 
+    def test_a_pass_whose_logs_are_gone_is_known_from_what_ran_after_it(self, double):
+        double.plan([ended(all_done())])
+        record = json.loads(wait(double, "--exit-code").stdout)
+        assert record["verdict"] == "pass"
+
+    def test_a_gate_that_did_not_pass_and_whose_log_is_gone_is_never_an_exit_of_0(self, double):
+        double.plan([ended(all_done(gate_passes=False))])
+        answer = json.loads(wait(double, "--exit-code", code=20).stdout)
+        assert answer["verdict"] is None
+        (reason,) = answer["reasons"]
+        assert "did not pass" in reason
+        assert answer["link"] in reason
+
+    def test_a_task_whose_turn_never_came_has_not_begun(self, double):
+        double.plan([ended(all_done(gate_passes=False) | {"export": "OMITTED"})], {"gate": FAILED})
+        record = json.loads(wait(double, "--exit-code", code=20).stdout)
+        assert {s["stage"]: s["status"] for s in record["stages"]}["export"] == "skipped"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--set", "cluster.light.retries=0"),
+            ("--set", "cluster.annotations={team: vision}"),
+            ("--pipeline", "kept", "--set", "cluster.labels={team: vision}"),
+        ],
+    )
+    def test_the_gate_s_log_is_found_whatever_its_pod_is_called(self, double, options):
+        double.plan([ended(all_done(gate_passes=False))], {"gate": UNSURE})
+        wait(double, "--exit-code", *options, code=21)
+
     def test_what_was_exported_without_a_pass_is_an_error(self, double):
         double.plan([ended(all_done())], {"gate": FAILED})
         done = wait(double, code=1)
@@ -241,14 +287,38 @@ class TestWait:
         assert (statuses["evaluate"], statuses["merge"]) == ("done", "done")
         assert (statuses["champion"], statuses["gate"]) == ("failed", "skipped")
 
-    def test_a_run_that_never_reached_a_stage_says_why(self, double):
-        double.plan([{"state": "FAILED", "tasks": {}, "error": "unschedulable: no such volume"}])
-        assert "unschedulable: no such volume" in wait(double, code=1).stderr
+    def test_a_run_that_never_reached_a_stage_points_to_its_nodes(self, double):
+        double.plan([{"state": "FAILED", "tasks": {}}])
+        assert "failed outside of its stages" in wait(double, "--exit-code", code=1).stderr
 
     def test_a_server_that_is_away_for_a_moment_is_waited_for(self, double):
         double.plan([ended(all_done())], {"gate": PASSED, "publish": PUBLISHED})
         double.behave("broken", times=2, path=r"/runs/[0-9a-f-]+$")
         assert json.loads(wait(double).stdout)["verdict"] == "pass"
+
+    def test_a_server_that_is_busy_for_a_moment_is_waited_for(self, double):
+        double.plan([ended(all_done())], {"gate": PASSED, "publish": PUBLISHED})
+        double.behave("busy", times=2, path=r"/runs/[0-9a-f-]+$")
+        assert json.loads(wait(double).stdout)["verdict"] == "pass"
+
+    @pytest.mark.parametrize("mode", ["login page", "forbidden"])
+    def test_a_watch_that_is_given_up_says_that_the_run_goes_on(self, double, mode):
+        double.plan([ended({"train": "RUNNING"}, "RUNNING")])
+        double.behave(mode, path=r"/runs/[0-9a-f-]+$")
+        done = wait(double, code=1)
+        assert "the run goes on" in done.stderr
+        assert f"{double.host}/#/runs/details/" in done.stderr
+
+    def test_a_server_that_stays_away_is_given_up(self, double, monkeypatch):
+        run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
+        access = Access(host=double.host, ui=double.host, namespace=None)
+        connection = Connection(access)
+        double.behave("busy")
+        monkeypatch.setattr("kfdet.cli.cluster.watch._SECONDS_OF_SILENCE", 2.5)
+        with pytest.raises(ClusterError) as failure:
+            Watch(connection, run, pause_s=0.1).to_the_end(Console(quiet=True))
+        assert "the run goes on" in str(failure.value)
+        assert f"/#/runs/details/{run}" in str(failure.value)
 
     def test_ctrl_c_leaves_the_run_and_says_how_to_go_on(self, double):
         double.plan([ended({"validate": "RUNNING"}, "RUNNING")])
@@ -297,7 +367,7 @@ class TestRuns:
                     "RUNNING",
                 )
             ],
-            {"train": "[train] 60/100 steps\n", "evaluate": ["one\n", "two\n"]},
+            {"train": "[train] 60/100 steps\n", "evaluate": [written(2), written(1)]},
         )
         run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
         status = json.loads(double.kfdet("status", run, "--json").stdout)
@@ -308,7 +378,7 @@ class TestRuns:
         assert stages["evaluate"]["status"] == "running"
         assert double.kfdet("logs", "shapes", "train").stdout == "[train] 60/100 steps\n"
         assert double.kfdet("logs", run, "evaluate").stdout == (
-            "== evaluate 0\none\n\n== evaluate 1\ntwo\n"
+            f"== evaluate shard 1/2\n{written(1)}\n== evaluate shard 2/2\n{written(2)}"
         )
         assert "has not begun" in double.kfdet("logs", run, "gate", code=1).stderr
         done = double.kfdet("logs", run, "trian", code=2)
@@ -323,13 +393,27 @@ class TestRuns:
         submit(double, "--data-digest", DIGEST, "--name", "[/bold]nightly[red]")
         assert "[/bold]nightly[red]" in double.kfdet("runs").stdout
 
-    def test_logs_through_the_user_interface_and_with_argo_s_newer_names(self, double):
+    @pytest.mark.parametrize("pod_names", ["v1", "v2"])
+    def test_logs_through_the_user_interface_and_with_both_of_argo_s_names(self, double, pod_names):
         double.plan(
-            [ended({"train": "RUNNING"}, "RUNNING")], {"train": "[train] so far\n"}, pod_names="v2"
+            [ended({"train": "RUNNING"}, "RUNNING")],
+            {"train": "[train] so far\n"},
+            pod_names=pod_names,
         )
         double.behave("user interface")
         run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
         assert double.kfdet("logs", run, "train").stdout == "[train] so far\n"
+
+    def test_logs_of_the_champion_as_a_stage_and_task_by_task(self, double):
+        double.plan(
+            [ended({"champion": "SUCCEEDED", "champion-merge": "RUNNING"}, "RUNNING")],
+            {"champion": "looked\n", "champion-merge": "merges\n"},
+        )
+        run = json.loads(submit(double, "--data-digest", DIGEST).stdout)["id"]
+        whole = double.kfdet("logs", run, "champion").stdout
+        assert "== champion\nlooked\n" in whole
+        assert "== champion-merge\nmerges\n" in whole
+        assert double.kfdet("logs", run, "champion-merge").stdout == "merges\n"
 
     def test_logs_of_pods_that_are_gone(self, double):
         double.plan([ended(all_done())])
@@ -363,6 +447,20 @@ class TestFailures:
         begun = time.monotonic()
         assert said in double.kfdet("runs", code=1).stderr
         assert time.monotonic() - begun < 30
+
+    @pytest.mark.parametrize("body", ['"denied"', "null", "[]"])
+    def test_an_error_whose_body_is_no_object(self, double, body):
+        double.behave("another body", status=403, body=body)
+        assert "not authorised" in double.kfdet("runs", code=1).stderr
+
+    @pytest.mark.parametrize("body", ["{}", "[]", '"ok"'])
+    def test_an_answer_that_is_something_else_is_an_error(self, double, body):
+        double.behave("another body", status=200, body=body, path="/v2beta1/runs")
+        assert "answers with" in submit(double, "--data-digest", DIGEST, code=1).stderr
+
+    @pytest.mark.parametrize("host", ["http://[::1", "http://kubeflow.example:99999"])
+    def test_an_address_that_is_none(self, double, host):
+        assert "is no address" in double.kfdet("runs", "--host", host, code=2).stderr
 
     def test_a_conflict_is_told(self, double):
         double.behave("conflict", path="/experiments$", times=99)
@@ -462,6 +560,20 @@ class TestAuthentication:
             "team",
             environment={"KFDET_KFP_COOKIES": "session=abc", "KFDET_KFP_TOKEN": "s3cret-token"},
         )
+        assert guarded.seen("GET", "/apis/v2beta1/runs")[-1]["cookie"] == "session=abc"
+
+    @pytest.mark.parametrize("variable", ["KFDET_KFP_COOKIES", "KFDET_KFP_TOKEN"])
+    @pytest.mark.parametrize("bad", ["\x01", "\u20ac"])
+    def test_a_secret_that_no_header_can_carry_is_refused_and_not_printed(
+        self, guarded, variable, bad
+    ):
+        done = guarded.kfdet("runs", code=2, environment={variable: f"x=s3cret{bad}1"})
+        assert f"{variable}: character 9 can't be sent" in done.stderr
+        assert "s3cret" not in done.stdout + done.stderr
+
+    def test_a_cookie_with_a_line_s_end_is_sent_without_it(self, guarded):
+        environment = {"KFDET_KFP_COOKIES": "session=abc\n", "KFDET_KFP_TOKEN": "s3cret-token"}
+        guarded.kfdet("runs", "--namespace", "team", environment=environment)
         assert guarded.seen("GET", "/apis/v2beta1/runs")[-1]["cookie"] == "session=abc"
 
     def test_many_users_need_a_namespace(self, guarded):

@@ -39,6 +39,9 @@ def test_a_schedule_from_its_creation_to_its_end(double):
     assert "at 03:00 on Monday" in body["description"]
     tasks = body["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
     assert "fingerprint" in tasks
+    # Kubeflow Pipelines 2 fills none of the scheduler's marks in.
+    assert "[[" not in json.dumps(body)
+    assert body["runtime_config"]["parameters"]["run_name"] == "shapes"
 
     (entry,) = listed(double)
     assert entry["when"] == "at 03:00 on Monday"

@@ -22,7 +22,7 @@ class Refusal(Exception):
     def __init__(self, status, message):
         super().__init__(message)
         self.status = status
-        self.code = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13}[status]
+        self.code = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13}[status]
 
 
 def checked(data, model):

@@ -155,13 +155,15 @@ class Api:
             entry["_frame"] = min(entry["_frame"] + 1, len(frames) - 1)
             frame = frames[entry["_frame"]]
             details, entry["_pods"] = nodes(
-                entry["run_id"], f"detection-training-{entry['run_id'][:5]}", frame["tasks"]
+                entry["run_id"],
+                f"detection-training-{entry['run_id'][:5]}",
+                frame["tasks"],
+                spec=self._source(entry),
+                pod_names=entry["_plan"].get("pod_names", "v2"),
             )
             entry |= {"state": frame["state"], "run_details": {"task_details": details}}
             if frame["state"] in ENDED:
                 entry["finished_at"] = now()
-            if frame.get("error"):
-                entry["error"] = {"code": 13, "message": frame["error"]}
         return self._shown(entry, details=True)
 
     def terminate_run(self, request):
@@ -174,11 +176,6 @@ class Api:
     def log(self, request):
         entry = required(self.state.runs, request.path["run_id"], "run")
         pod = request.path["node_id"]
-        if self.state.plan.get("pod_names") == "v2":
-            # Argo's newer names: the template stands between the workflow and the number.
-            if "-system-container-impl-" not in pod:
-                raise Refusal(500, f"Failed to read logs: pods {pod} not found")
-            pod = pod.replace("-system-container-impl-", "-")
         if pod not in entry.get("_pods", {}):
             raise Refusal(500, f"Failed to read logs: pods {pod} not found")
         task, index, _ = entry["_pods"][pod]
@@ -288,6 +285,11 @@ class Api:
         entries, token = page(entries, request.query)
         return {"pipeline_versions": entries, "next_page_token": token}
 
+    def get_version(self, request):
+        return required(
+            self.state.versions, request.path["pipeline_version_id"], "pipeline version"
+        )
+
     def plan(self, request):
         self.state.plan = request.body
         return {}
@@ -322,12 +324,25 @@ ROUTES = [
     ("POST", r"/apis/v2beta1/pipelines/upload_version", Api.upload_version),
     ("GET", r"/apis/v2beta1/pipelines", Api.list_pipelines),
     ("GET", r"/apis/v2beta1/pipelines/(?P<pipeline_id>[^/:]+)/versions", Api.list_versions),
+    (
+        "GET",
+        r"/apis/v2beta1/pipelines/[^/:]+/versions/(?P<pipeline_version_id>[^/:]+)",
+        Api.get_version,
+    ),
     ("POST", r"/_double/plan", Api.plan),
     ("POST", r"/_double/behave", Api.behave),
     ("POST", r"/_double/tick/(?P<recurring_run_id>[^/:]+)", Api.tick),
     ("POST", r"/_double/reset", Api.reset),
     ("GET", r"/_double/seen", Api.seen),
 ]
+
+
+class Body(Exception):
+    """An answer that no API server gives, but what may stand before it."""
+
+    def __init__(self, status, text):
+        super().__init__(text)
+        self.status = status
 
 
 class Request:
@@ -356,6 +371,8 @@ class Handler(BaseHTTPRequestHandler):
                     self._send(200, content.encode(), "text/plain")
                 else:
                     self._send(200, json.dumps(content).encode(), kind)
+            except Body as body:
+                self._send(body.status, str(body).encode(), "application/json")
             except Refusal as refusal:
                 body = {"error": str(refusal), "code": refusal.code, "message": str(refusal)}
                 self._send(
@@ -407,6 +424,10 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(
                 403, "User 'jane@example.com' is not authorized with reason: no rolebinding"
             )
+        if mode == "busy":
+            raise Refusal(429, "Too Many Requests")
+        if mode == "another body":
+            raise Body(behaviour["status"], behaviour["body"])
         if mode == "repeats secrets":
             sent = [self.headers.get("Authorization"), self.headers.get("Cookie")]
             raise Refusal(403, f"a proxy does not like {sent}")

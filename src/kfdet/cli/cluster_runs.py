@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +14,13 @@ from rich.text import Text
 
 from kfdet.cli.cluster.access import access_from
 from kfdet.cli.cluster.connection import TIMEOUT_S, Connection
-from kfdet.cli.cluster.run_view import RunView, StageView, failure_of, verdict_of
+from kfdet.cli.cluster.run_view import (
+    RunView,
+    StageView,
+    failure_of,
+    part_of,
+    verdict_of,
+)
 from kfdet.cli.cluster.runs import find_run, list_runs, read_log
 from kfdet.cli.output import answer
 from kfdet.cli.plain import plain
@@ -44,7 +51,7 @@ def status(arguments: argparse.Namespace) -> None:
     connection = Connection(access_from(arguments))
     view = find_run(connection, arguments.run)
     gate = view.stage("gate")
-    log = _log(connection, view, gate) if gate.status == "done" else None
+    log = _log(connection, view, gate) if gate.status in ("done", "cached") else None
     verdict = verdict_of(log) if log else None
     if arguments.json:
         stages = [
@@ -67,7 +74,6 @@ def status(arguments: argparse.Namespace) -> None:
             "run": f"{view.name} ({view.run_id})",
             "state": view.state.lower(),
             "verdict": f"{verdict[0].replace('_', ' ')}: {verdict[1]}" if verdict else None,
-            "error": view.error or None,
             "started": _moment(view.created),
             "link": connection.link("runs", view.run_id),
         },
@@ -80,7 +86,7 @@ def logs(arguments: argparse.Namespace) -> None:
     connection = Connection(access_from(arguments))
     view = find_run(connection, arguments.run)
     stages = {stage.stage: stage for stage in view.stages}
-    stage = stages.get(arguments.stage)
+    stage = stages.get(arguments.stage) or _task(view, arguments.stage)
     if stage is None:
         raise UsageError(
             f'there is no stage "{arguments.stage}"',
@@ -122,13 +128,25 @@ def terminate(arguments: argparse.Namespace) -> None:
 def _log(connection: Connection, view: RunView, stage: StageView) -> str | None:
     """Returns the logs of a stage's tasks, each under a heading when there are several."""
     found = [
-        log
+        (task.name, log)
         for task in stage.tasks
         if (log := read_log(connection, view.run_id, task.pods)) is not None
     ]
     if len(found) <= 1:
-        return found[0] if found else None
-    return "\n".join(f"== {stage.stage} {index}\n{log}" for index, log in enumerate(found))
+        return found[0][1] if found else None
+    names = list(dict.fromkeys(task.name for task in stage.tasks))
+    # The API's order of nodes says nothing; what each task is stands in its own lines.
+    found.sort(key=lambda one: (names.index(one[0]), part_of(one[1])[1]))
+    return "\n".join(f"== {f'{name} {part_of(log)[0]}'.rstrip()}\n{log}" for name, log in found)
+
+
+def _task(view: RunView, name: str) -> StageView | None:
+    """Returns the tasks of a name within a stage of several, as a stage of their own."""
+    for stage in view.stages:
+        tasks = tuple(task for task in stage.tasks if task.name == name)
+        if tasks:
+            return replace(stage, stage=name, tasks=tasks)
+    return None
 
 
 def _stages(connection: Connection, view: RunView) -> Table:
@@ -149,7 +167,7 @@ def _stages(connection: Connection, view: RunView) -> Table:
 def _remark(connection: Connection, view: RunView, stage: StageView) -> str:
     if stage.status == "failed":
         said, _ = failure_of(_log(connection, view, stage) or "")
-        return said or next((task.error for task in stage.tasks if task.error), "")
+        return said
     return f"{stage.attempts} attempts" if stage.attempts > 1 else ""
 
 

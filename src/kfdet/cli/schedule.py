@@ -18,8 +18,6 @@ from kfdet.core.cron import CronSchedule, parse_cron
 from kfdet.errors import ClusterError, UsageError, did_you_mean
 from kfdet.storage.run_config import read_run_config
 
-# The scheduler puts its own moment there, so that each run's version can be told apart.
-_RUN_NAME = "{name}-[[ScheduledTime]]"
 _CATCH_UP = {True: "the latest missed one alone", False: "every missed one"}
 
 
@@ -39,7 +37,9 @@ def create(arguments: argparse.Namespace) -> None:
     from kfdet.cli.cluster.package import build_package
     from kfdet.cli.submit import experiment_id, run_body
 
-    package = build_package(config, name=_RUN_NAME.format(name=name), data_digest=None)
+    # Of the pipelines' second version no parameter is filled in by the scheduler, so all runs of a
+    # schedule hand on one name; what they publish is told apart by version and time.
+    package = build_package(config, name=name, data_digest=None)
     body = {
         **run_body(package, experiment_id=None),
         "display_name": name,

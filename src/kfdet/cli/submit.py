@@ -19,9 +19,9 @@ from kfdet.cli.cluster.package import (
 )
 from kfdet.cli.cluster.pipelines import keep_pipeline
 from kfdet.cli.cluster.runs import experiments
-from kfdet.cli.cluster.watch import Watch, record_of
+from kfdet.cli.cluster.watch import Watch, outcome_of
 from kfdet.cli.live import final_table, verdict_panel
-from kfdet.cli.output import VERDICT_EXIT_CODES, answer
+from kfdet.cli.output import answer
 from kfdet.cli.run import check_policy
 from kfdet.schema.run_config import RunConfig
 from kfdet.storage.run_config import read_run_config
@@ -83,9 +83,11 @@ def _create(
         body |= {"pipeline_version_reference": reference, "pipeline_spec": None}
     body["runtime_config"] = connection.models.V2beta1RuntimeConfig(**body["runtime_config"])
     with connection.explained("the run"):
-        return connection.api.runs.run_service_create_run(
+        run = connection.api.runs.run_service_create_run(
             run=connection.models.V2beta1Run(**body), _request_timeout=TIMEOUT_S
         )
+        connection.check_answer(run, "run_id")
+        return run
 
 
 def run_body(package: Package, *, experiment_id: str | None) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def experiment_id(connection: Connection, name: str) -> str:
         made = connection.api.experiments.experiment_service_create_experiment(
             experiment=body, _request_timeout=TIMEOUT_S
         )
+        connection.check_answer(made, "experiment_id")
     return str(made.experiment_id)
 
 
@@ -157,15 +160,15 @@ def _wait(
             f"no longer watched; the run goes on. kfdet status {run_id} shows it, "
             f"kfdet terminate {run_id} ends it"
         ) from None
-    record, failure = record_of(view, watch, config=config, data_digest=package.data_digest)
+    link = connection.link("runs", run_id)
+    outcome = outcome_of(view, watch, config=config, data_digest=package.data_digest, link=link)
+    record = outcome.record
     if arguments.json:
-        whole = {"id": run_id, "link": connection.link("runs", run_id)}
+        whole = {"id": run_id, "link": link}
         print(json.dumps({**whole, **record.model_dump(mode="json")}, indent=2))
     else:
         console.print(final_table(record))
         console.print(verdict_panel(record))
-    if failure:
-        raise failure
-    if record.verdict is None or not arguments.exit_code:
-        return 0
-    return VERDICT_EXIT_CODES[record.verdict]
+    if outcome.failure:
+        raise outcome.failure
+    return outcome.exit_code if arguments.exit_code else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ CA_VARIABLE = "KFDET_KFP_CA_CERT"
 CONTEXT_VARIABLE = "KFDET_KFP_KUBE_CONTEXT"
 SERVICE_ACCOUNT_TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 the name of a variable
 _SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 a path
+_LATIN_1 = 0xFF
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -82,7 +84,7 @@ def access_from(
         ui=_address(ui) if ui else host,
         namespace=arguments.namespace or (cluster.namespace if cluster else None),
         token=_token(given),
-        cookies=given.get(COOKIES_VARIABLE) or None,
+        cookies=_cookies(given),
         service_account_token=_service_account_token(given),
         ca_cert=given.get(CA_VARIABLE) or None,
         kube_context=given.get(CONTEXT_VARIABLE) or None,
@@ -94,7 +96,11 @@ def _address(text: str) -> str:
     if "://" not in text:
         name = text.split("/")[0].rsplit(":", 1)[0]
         text = f"{'http' if name in _LOOPBACK else 'https'}://{text}"
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as failure:
+        raise _no_address(text) from failure
     if parts.username or parts.password:
         raise UsageError(
             "the address holds a user or a password",
@@ -102,8 +108,13 @@ def _address(text: str) -> str:
             remedy=f"Put a token into {TOKEN_VARIABLE} or a cookie into {COOKIES_VARIABLE}.",
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("is no address", where=text, expected="https://kubeflow.example/pipeline")
+        raise _no_address(text)
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _no_address(text: str) -> UsageError:
+    shown = f"…@{text.rpartition('@')[2]}" if "@" in text else text
+    return UsageError("is no address", where=shown, expected="https://kubeflow.example/pipeline")
 
 
 def _sdk_finds_it(environment: Mapping[str, str]) -> bool:
@@ -127,7 +138,25 @@ def _token(environment: Mapping[str, str]) -> str | None:
             ) from failure
     if any(character.isspace() for character in token):
         raise UsageError("the token holds white space", where=TOKEN_VARIABLE)
+    _check_header(token, where=TOKEN_VARIABLE)
     return token or None
+
+
+def _cookies(environment: Mapping[str, str]) -> str | None:
+    cookies = environment.get(COOKIES_VARIABLE, "").strip()
+    _check_header(cookies, where=COOKIES_VARIABLE)
+    return cookies or None
+
+
+def _check_header(secret: str, *, where: str) -> None:
+    """Refuses what no HTTP header can carry; the client would print it with its complaint."""
+    for index, character in enumerate(secret):
+        if unicodedata.category(character) == "Cc" or ord(character) > _LATIN_1:
+            raise UsageError(
+                f"character {index + 1} can't be sent in an HTTP header",
+                where=where,
+                expected="Latin-1 without control characters",
+            )
 
 
 def _service_account_token(environment: Mapping[str, str]) -> Path | None:

@@ -26,6 +26,8 @@ except ModuleNotFoundError as missing:
 # Seconds to connect, and to wait for an answer.
 TIMEOUT_S = (10, 60)
 _PAGE = 100
+# Request timed out; too many requests.
+_OVERLOADED = (408, 429)
 _EQUALS = "EQUALS"
 
 
@@ -54,6 +56,17 @@ class _Client(kfp.client.Client):  # type: ignore[misc]
         except (_NotJson, ApiException, urllib3.exceptions.HTTPError):
             return False
         return True
+
+    def check_answers(self) -> None:
+        """Has answers refused that are no JSON object; the SDK makes empty models of them."""
+        client = self._run_api.api_client
+        deserialize = client.deserialize
+
+        def checked(response: Any, kind: Any) -> Any:
+            _json_of(response)
+            return deserialize(response, kind)
+
+        client.deserialize = checked
 
     def raw(self, path: str, query: dict[str, str]) -> Any:
         """Returns the response to a GET that the SDK has no method for."""
@@ -99,6 +112,7 @@ class Connection:
     models: The API's models.
     api: The SDK's client; its generated calls lie under `runs`, `experiments` and so on.
     namespace: The user's, on an installation for many users; else null.
+    kept_specs: Compiled pipelines that were asked for, by their version.
     """
 
     def __init__(self, access: Access) -> None:
@@ -108,6 +122,7 @@ class Connection:
             ClusterError: It can't be reached, refuses, or is no Kubeflow Pipelines 2.
         """
         self.access = access
+        self.kept_specs: dict[str, Any] = {}
         self.models: Any = kfp_server_api.models
         with self.explained("Kubeflow Pipelines"), _silent():
             self.api = _Client(
@@ -118,6 +133,7 @@ class Connection:
                 kube_context=access.kube_context,
                 credentials=_service_account(access),
             )
+            self.api.check_answers()
             many_users = bool(self.api.get_kfp_healthz().multi_user)
         self.namespace = access.namespace or (self.api.get_user_namespace() or None)
         if many_users and not self.namespace:
@@ -151,6 +167,20 @@ class Connection:
                 remedy=f"Put a token into {TOKEN_VARIABLE} or the session's cookies into "
                 f"{COOKIES_VARIABLE}.",
             ) from failure
+
+    def check_answer(self, answer: Any, field: str) -> None:
+        """Refuses an answer that is JSON of something else.
+
+        Raises:
+            ClusterError: The field is missing.
+        """
+        if not getattr(answer, field):
+            raise ClusterError(
+                "answers with something that is not of Kubeflow Pipelines",
+                where=self.access.shown,
+                expected=f"a {field}",
+                remedy="Check the address, and what stands between here and the server.",
+            )
 
     def _other_api(self, *, older: bool) -> ClusterError:
         if older:
@@ -187,7 +217,7 @@ class Connection:
             return ClusterError(f"{what} does not exist: {said}", where=where)
         if failure.status == 409:
             return ClusterError(f"{what} exists already: {said}", where=where)
-        if failure.status >= 500:
+        if failure.status in _OVERLOADED or failure.status >= 500:
             return Unreachable(
                 f"the server failed with {failure.status}: {said}",
                 where=where,
@@ -252,6 +282,8 @@ def _message(body: Any) -> str:
         data = json.loads(body)
     except (TypeError, ValueError):
         return ""
+    if not isinstance(data, dict):
+        return " ".join(str(data or "").split())[:600]
     said = data.get("message") or data.get("error") or data.get("error_message") or ""
     return " ".join(str(said).split())[:600]
 

@@ -1,15 +1,23 @@
 """A run as the API tells it: its stages, found again among the nodes of the workflow.
 
-The API lists every node of the workflow. A task of the pipeline is a node with the task's name;
-below it lies a node `executor`, whose pod ran the stage. A task that the cache answered has an
-executor that was skipped. A loop has one node of the name for every iteration.
+The API lists every node of the workflow: its display name, which is the task's key in its DAG, its
+state, and the ids of its children; neither its own id nor its pod. A task of the pipeline is a node
+with the task's name; its first child is a node `executor`, and with a retry policy that one's
+children `executor(0)`, `executor(1)` are the pods that ran the stage. A task that the cache
+answered has no such pod. A loop has one node of the name for every iteration.
+
+An id is `WORKFLOW-HASH`, with the 32-bit FNV-1a hash of the node's name. Such a hash can be
+continued: that of `executor(0)` follows from that of `executor` without the rest of the name.
+
+Source: Argo's `Workflow.NodeID` and `GeneratePodName`; Kubeflow Pipelines' `api_converter.go` and
+`argocompiler/container.go`.
 """
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +31,16 @@ _OPTIONAL = (("fingerprint", "examine"), ("warmstart", "render"), ("champion", "
 _NAMES = {"champion": CHAMPION_TASKS}
 _TASKS = {"examine": "num_groups", "evaluate": "num_shards"}
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-_EXECUTOR = re.compile(r"executor(\(\d+\))?$")
+_TEMPLATE = "system-container-impl"
+_FNV_PRIME = 0x01000193
 _STATUS: Mapping[str, ShownStatus] = {
     "PENDING": "waiting", "RUNNING": "running", "PAUSED": "running", "CANCELING": "running",
     "SUCCEEDED": "done", "SKIPPED": "skipped", "FAILED": "failed", "CANCELED": "failed",
 }  # fmt: skip
-_PROGRESS = re.compile(r"\[(\w+)\] ([\d,]+)/([\d,]+) (\S+)((?:  \w+ \S+)*)\s*$")
+_PROGRESS = re.compile(r"\[(\w+)(?: ([^\]]+))?\] ([\d,]+)/([\d,]+) (\S+)((?:  \w+ \S+)*)\s*$")
 _VERDICT = re.compile(r"\[gate\] (pass|fail|insufficient_evidence): (.*)$", re.MULTILINE)
-_FAILURE = re.compile(r"^\[(\w+)\] failed: (.*(?:\n  - .*)*)", re.MULTILINE)
+_PART = re.compile(r"^\[\w+ (\w+ (\d+)/\d+)\] ", re.MULTILINE)
+_FAILURE = re.compile(r"^\[(\w+)(?: [^\]]+)?\] failed: (.*(?:\n  - .*)*)", re.MULTILINE)
 _EXIT = re.compile(r"exit (?:status|code) (\d+)")
 _VERSION = re.compile(r"version (\d+) is (?:now the champion|there already)")
 
@@ -38,15 +48,16 @@ _VERSION = re.compile(r"version (\d+) is (?:now the champion|there already)")
 @dataclass(frozen=True, kw_only=True)
 class TaskView:
     """Attributes:
+    name: Of the task, the key in its DAG.
     pods: Names under which the log of the latest attempt may lie, likeliest first.
     attempts: Pods that ran it so far.
     """
 
+    name: str
     status: ShownStatus
     started: datetime.datetime | None
     ended: datetime.datetime | None
     attempts: int
-    error: str
     pods: tuple[str, ...]
 
 
@@ -106,7 +117,6 @@ class RunView:
     created: datetime.datetime | None
     finished: datetime.datetime | None
     recurring_run: str | None
-    error: str
     stages: tuple[StageView, ...]
 
     @property
@@ -121,11 +131,12 @@ class RunView:
         return did_you_mean(name, [stage.stage for stage in self.stages])
 
 
-def run_view(run: Any) -> RunView:
+def run_view(run: Any, *, spec: Mapping[str, Any] | None = None) -> RunView:
     """Returns what the API says of a run.
 
     Args:
         run: A `V2beta1Run`.
+        spec: Its pipeline as compiled, where it is known: that names the pods' templates.
     """
     nodes = list(run.run_details.task_details or []) if run.run_details else []
     names = {node.display_name for node in nodes}
@@ -134,8 +145,8 @@ def run_view(run: Any) -> RunView:
     for optional, before in _OPTIONAL:
         if optional in names:
             stages.insert(stages.index(before), optional)
-    tree = _Tree(nodes)
     ended = run.state in ENDED
+    tree = _Tree(nodes, spec=spec or {}, run_ended=ended)
     return RunView(
         run_id=run.run_id,
         name=run.display_name,
@@ -145,7 +156,6 @@ def run_view(run: Any) -> RunView:
         created=run.created_at,
         finished=_moment(run.finished_at),
         recurring_run=run.recurring_run_id or None,
-        error=(run.error.message or "") if run.error else "",
         stages=tuple(
             StageView(
                 stage=stage,
@@ -167,52 +177,95 @@ def run_view(run: Any) -> RunView:
 class _Tree:
     """The nodes of a workflow and what lies below each."""
 
-    def __init__(self, nodes: Sequence[Any]) -> None:
-        self._nodes = {key: n for n in nodes for key in (n.task_id, n.pod_name) if key}
+    def __init__(self, nodes: Sequence[Any], *, spec: Mapping[str, Any], run_ended: bool) -> None:
+        self._run_ended = run_ended
+        self._ids = {child for node in nodes for child in _children(node)}
+        self._executors = {_continued(one, ".executor") for one in self._ids} & self._ids
+        self._templates = _templates(spec)
+        skipped = {node.state == "SKIPPED" for node in nodes if node.display_name == "executor"}
+        self._all_skipped = skipped == {True}
+        self._retries = any(node.display_name == "executor(0)" for node in nodes)
 
     def task(self, node: Any) -> TaskView:
-        executors = list(self._executors(node, seen=set()))
-        status = _STATUS.get(node.state or "PENDING", "waiting")
-        # Retries lie below an executor of their own: those that have nothing below them ran.
-        ran = [n for n in executors if not any(True for _ in self._below(n))]
-        if status == "done" and ran and all(n.state == "SKIPPED" for n in ran):
+        status = _STATUS.get(node.state or "", "skipped" if self._run_ended else "waiting")
+        executor = next((child for child in _children(node) if self._is_executor(child)), None)
+        attempts = self._attempts(executor) if executor else []
+        if status == "done" and executor and not attempts and self._ran_nothing(node):
             status = "cached"
-        ran.sort(key=lambda n: str(n.start_time or n.create_time or ""))
-        pods = [name for n in reversed(ran) for name in _pod_names(n)]
+        # Without a policy for retries the executor is the pod itself.
+        ran = attempts or (
+            [executor] if executor and status in ("running", "done", "failed") else []
+        )
         return TaskView(
+            name=node.display_name,
             status=status,
             started=_moment(node.start_time) or _moment(node.create_time),
             ended=_moment(node.end_time),
             attempts=len(ran),
-            error=next((e.message for n in (node, *ran) if (e := n.error) and e.message), ""),
-            pods=tuple(dict.fromkeys([*pods, *(_pod_names(node) if not ran else [])])),
+            pods=tuple(
+                pod
+                for one in reversed(ran)
+                for pod in self._pods(one, node, retried=bool(attempts))
+            ),
         )
 
-    def _below(self, node: Any) -> Iterator[Any]:
-        """Yields the executors among a node's children; the rest are tasks that come after it."""
-        for child in node.child_tasks or []:
-            found = self._nodes.get(child.pod_name) or self._nodes.get(child.task_id)
-            if found is not None and _EXECUTOR.match(found.display_name or ""):
-                yield found
+    def _is_executor(self, identity: str) -> bool:
+        """Returns whether a task's child is what runs it, not a task that comes after it."""
+        return identity in self._executors or _continued(identity, "(0)") in self._ids
 
-    def _executors(self, node: Any, *, seen: set[int]) -> Iterator[Any]:
-        for child in self._below(node):
-            if id(child) not in seen:
-                seen.add(id(child))
-                yield child
-                yield from self._executors(child, seen=seen)
+    def _attempts(self, executor: str) -> list[str]:
+        found: list[str] = []
+        while (attempt := _continued(executor, f"({len(found)})")) in self._ids:
+            found.append(attempt)
+        return found
+
+    def _ran_nothing(self, node: Any) -> bool:
+        template = self._templates.get(node.display_name)
+        retried = "retry-" in template if template else self._retries
+        return retried or self._all_skipped
+
+    def _pods(self, identity: str, node: Any, *, retried: bool) -> list[str]:
+        """Returns the names that a node's pod may have: Argo's present ones, then the older."""
+        workflow, _, number = identity.rpartition("-")
+        known = self._templates.get(node.display_name)
+        plain = f"retry-{_TEMPLATE}" if retried else _TEMPLATE
+        return [f"{workflow}-{known or plain}-{number}", identity]
 
 
-def _pod_names(node: Any) -> list[str]:
-    """Returns the names that a node's pod may have.
+def _children(node: Any) -> list[str]:
+    return [child.pod_name for child in node.child_tasks or [] if child.pod_name]
 
-    The API gives Argo's node, `WORKFLOW-12345`. Argo names the pod so, or, in its newer way,
-    `WORKFLOW-TEMPLATE-12345`.
-    """
-    if not node.pod_name:
-        return []
-    workflow, _, number = node.pod_name.rpartition("-")
-    return [node.pod_name, f"{workflow}-system-container-impl-{number}"]
+
+def _continued(identity: str, more: str) -> str:
+    """Returns the id of the node whose name is another node's and some more characters."""
+    workflow, _, number = identity.rpartition("-")
+    if not number.isdigit():
+        return ""
+    value = int(number)
+    for byte in more.encode():
+        value = ((value ^ byte) * _FNV_PRIME) % 2**32
+    return f"{workflow}-{value}"
+
+
+def _templates(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the template of each task's pod, which its retry policy and its labels name."""
+    pipeline, platform = spec.get("pipeline_spec") or spec, spec.get("platform_spec") or {}
+    components = pipeline.get("components") or {}
+    kubernetes = (platform.get("platforms") or {}).get("kubernetes") or {}
+    executors = (kubernetes.get("deploymentSpec") or {}).get("executors") or {}
+    found = {}
+    for dag in (pipeline.get("root") or {}, *components.values()):
+        for name, task in ((dag.get("dag") or {}).get("tasks") or {}).items():
+            label = components.get(task["componentRef"]["name"], {}).get("executorLabel")
+            if label is None:
+                continue
+            template = f"retry-{_TEMPLATE}" if "retryPolicy" in task else _TEMPLATE
+            metadata = (executors.get(label) or {}).get("podMetadata")
+            if metadata is not None:
+                counts = (len(metadata.get(kind) or ()) for kind in ("annotations", "labels"))
+                template = f"metadata-{'-'.join(map(str, counts))}-{template}"
+            found[name] = template
+    return found
 
 
 def _moment(moment: datetime.datetime | None) -> datetime.datetime | None:
@@ -225,12 +278,13 @@ def progress_of(log: str) -> StageEvent | None:
     for line in reversed(log.splitlines()):
         match = _PROGRESS.search(line)
         if match:
-            stage, done, total, unit, figures = match.groups()
+            stage, part, done, total, unit, figures = match.groups()
             pairs = re.findall(r"  (\w+) (\S+)", figures)
             return StageEvent(
                 kind="progress",
                 stage=stage,
                 time=0.0,
+                message=part or "",
                 done=int(done.replace(",", "")),
                 total=int(total.replace(",", "")),
                 unit=unit,
@@ -239,6 +293,12 @@ def progress_of(log: str) -> StageEvent | None:
                 },
             )
     return None
+
+
+def part_of(log: str) -> tuple[str, int]:
+    """Returns which of several tasks wrote a log, `shard 2/4`, and its number; '' and 0 if none."""
+    found = _PART.search(log)
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def _number(text: str) -> float | None:

@@ -70,11 +70,11 @@ def find_run(connection: Connection, run: str) -> RunView:
     """
     if is_id(run):
         with connection.explained(f"run {run}"):
-            return run_view(
-                connection.api.runs.run_service_get_run(run_id=run, _request_timeout=TIMEOUT_S)
-            )
-    found = list_runs(connection, name=run, limit=1)
-    if not found:
+            found = connection.api.runs.run_service_get_run(run_id=run, _request_timeout=TIMEOUT_S)
+            connection.check_answer(found, "run_id")
+            return run_view(found, spec=_spec(connection, found))
+    named = list_runs(connection, name=run, limit=1)
+    if not named:
         known = [view.name for view in list_runs(connection, limit=50)]
         raise ClusterError(
             f'there is no run "{run}"',
@@ -83,7 +83,24 @@ def find_run(connection: Connection, run: str) -> RunView:
             remedy=did_you_mean(run, known) or "kfdet runs lists them.",
         )
     # The list leaves the tasks out.
-    return find_run(connection, found[0].run_id)
+    return find_run(connection, named[0].run_id)
+
+
+def _spec(connection: Connection, run: Any) -> Any:
+    """Returns the compiled pipeline of a run, which the API gives or keeps under a version."""
+    reference = run.pipeline_version_reference
+    if run.pipeline_spec or not reference or not reference.pipeline_version_id:
+        return run.pipeline_spec
+    kept = connection.kept_specs
+    identity = reference.pipeline_version_id
+    if identity not in kept:
+        version = connection.api.pipelines.pipeline_service_get_pipeline_version(
+            pipeline_id=reference.pipeline_id,
+            pipeline_version_id=identity,
+            _request_timeout=TIMEOUT_S,
+        )
+        kept[identity] = version.pipeline_spec
+    return kept[identity]
 
 
 def list_runs(
@@ -101,6 +118,8 @@ def list_runs(
         options["experiment_id"] = find_experiment(connection, experiment).experiment_id
     with connection.explained("the list of runs"):
         found = every(connection.api.runs.run_service_list_runs, "runs", limit=limit, **options)
+        for run in found:
+            connection.check_answer(run, "run_id")
     return [run_view(run) for run in found]
 
 
