@@ -49,7 +49,7 @@ def test_progress_is_read_as_it_is_written(part):
 
 @pytest.mark.parametrize("part", ["", "group 1/1"])
 def test_a_failure_is_read_as_it_is_written(part):
-    assert failure_of(written(Progress("examine", part=part), fail)) == ("boom", 1)
+    assert failure_of(written(Progress("examine", part=part), fail)) == ("boom.", 1)
 
 
 def test_the_id_of_an_attempt_follows_from_that_of_its_executor():
