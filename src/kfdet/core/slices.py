@@ -156,6 +156,10 @@ class _Parts:
     detections: Int64
 
 
+# What cuts boxes, not images.
+BOX_SLICES = ("box_size", "box_aspect_ratio")
+
+
 def slices_of_every_set() -> dict[str, tuple[str, ...]]:
     """Returns what every set is cut by, whatever its records say, to the names of the parts."""
     return {

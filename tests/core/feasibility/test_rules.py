@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.feasibility.power import SpreadCurve
 from kfdet.core.feasibility.rules import Rival, judge_rules
+from kfdet.core.slices import slices_of_every_set
 from kfdet.core.uncertainty import Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses
 from kfdet.schema.gate_policy import GatePolicy
@@ -201,6 +202,16 @@ def test_every_metric_that_a_rule_can_read_has_its_ceiling(metric, at, ceiling):
 def test_what_nothing_bounds_is_left_to_the_gate(rule):
     (entry,) = judge(rule, found=ceilings(0.6, 0.6))
     assert (entry.outcome, entry.ceiling) == ("reachable", None)
+
+
+@pytest.mark.parametrize("by", slices_of_every_set())
+def test_a_slice_without_an_interval_can_not_be_asked_for_one(by):
+    rule = {"metric": "recall", "at_least": 0.5, "slice": {"by": by, "name": "x"}}
+    (entry,) = judge(rule, confidence=0.95)
+    assert (entry.outcome == "out_of_reach") == by.startswith("box_")
+    assert ("point_estimate" in entry.remedy) == by.startswith("box_")
+    (entry,) = judge(rule | {"point_estimate": True}, confidence=0.95)
+    assert entry.outcome == "reachable"
 
 
 @given(

@@ -12,6 +12,7 @@ import numpy as np
 
 from kfdet.core.feasibility.power import SpreadCurve
 from kfdet.core.measures import read, subject_in_words
+from kfdet.core.slices import BOX_SLICES
 from kfdet.core.uncertainty import Estimate, Spread, Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
 from kfdet.schema.gate_policy import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
@@ -390,8 +391,17 @@ def _unbounded(view: _View) -> RuleFeasibility:
     rule = view.rule
     bound = "at most" if rule.metric in LOW_IS_GOOD else "at least"
     wanted = f"{rule.threshold:g}" if rule.threshold is not None else "the champion's"
+    words = f"{view.subject} {bound} {wanted}"
+    if view.by_interval and rule.slice is not None and rule.slice.by in BOX_SLICES:
+        return view.result(
+            words, "out_of_reach",
+            "A slice of boxes has no interval, only one of images has, and gate.confidence asks for it: "
+            "the gate could never tell.",
+            "Give the rule point_estimate, or ask about a slice of images.",
+            threshold=rule.threshold, bounded=False,
+        )  # fmt: skip
     return view.result(
-        f"{view.subject} {bound} {wanted}", "reachable",
+        words, "reachable",
         "Nothing bounds it beforehand: it is judged when it is measured.",
         threshold=rule.threshold, bounded=False,
     )  # fmt: skip
