@@ -85,6 +85,15 @@ def test_the_failure_names_counts_and_first_places():
     assert "image-blank" not in text
 
 
+def test_a_failure_names_the_first_places_of_a_code():
+    log = FindingLog()
+    for record in range(5):
+        log.add(Place(file="f", record=record), Fault(code="box-no-area", seen="x", expected="y"))
+    text = failure_text(log.findings(severities({})))
+    assert [f"f record {record}:" in text for record in range(5)] == [True] * 3 + [False] * 2
+    assert text.count(BY_CODE["box-no-area"].remedy) == 1
+
+
 def test_the_catalogue_is_complete_and_in_plain_sentences():
     assert len(BY_CODE) == len(CATALOGUE)
     for check in CATALOGUE:

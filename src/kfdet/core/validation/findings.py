@@ -13,6 +13,7 @@ from kfdet.schema.dataset import Finding, Findings, Severity, Split
 
 CAP = 20
 _LONGEST_SHOWN = 400
+_PLACES_SHOWN = 3
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _ORDER = {check.code: position for position, check in enumerate(CATALOGUE)}
 
@@ -145,16 +146,18 @@ def _finding(place: Place, fault: Fault, severity: Severity) -> Finding:
 
 
 def failure_text(findings: Findings) -> str:
-    """Returns the errors in a few lines: number and first place of each code."""
-    first: dict[str, Finding] = {}
+    """Returns the errors in a few lines: number and first places of each code."""
+    first: dict[str, list[Finding]] = {}
     for finding in findings.findings:
         if finding.severity == "error":
-            first.setdefault(finding.code, finding)
+            first.setdefault(finding.code, []).append(finding)
     number = "1 error" if findings.errors == 1 else f"{findings.errors:,} errors"
     lines = [f"{number} in the data:"]
-    for code, finding in first.items():
-        lines.append(f"  {code} ({findings.counts[code]:,}): {place_text(finding)}: {finding.seen}")
-        lines.append(f"    {finding.remedy}")
+    for code, places in first.items():
+        one, *others = places[:_PLACES_SHOWN]
+        lines.append(f"  {code} ({findings.counts[code]:,}): {place_text(one)}: {one.seen}")
+        lines += [f"    {place_text(other)}: {other.seen}" for other in others]
+        lines.append(f"    {one.remedy}")
     return "\n".join(lines)
 
 
