@@ -204,6 +204,14 @@ def test_what_nothing_bounds_is_left_to_the_gate(rule):
     assert (entry.outcome, entry.ceiling) == ("reachable", None)
 
 
+def test_the_perfect_answer_has_an_ap_at_an_iou_also_where_ap50_is_not_measured():
+    found = ceilings(0.9, 0.8)
+    narrow = found.perfect.model_copy(update={"ap50": None})
+    found = found.model_copy(update={"perfect": narrow})
+    (entry,) = judge({"metric": "ap_at_iou", "at": 0.6, "at_least": 0.5}, found=found)
+    assert (entry.outcome, entry.perfect) == ("reachable", 0.8)
+
+
 @pytest.mark.parametrize("by", slices_of_every_set())
 def test_a_slice_without_an_interval_can_not_be_asked_for_one(by):
     rule = {"metric": "recall", "at_least": 0.5, "slice": {"by": by, "name": "x"}}

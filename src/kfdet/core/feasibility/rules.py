@@ -114,7 +114,8 @@ class _View:
             return self.own.perfect.value(self.rule.metric)
         if self.rule.metric == "ap_at_iou":
             # What is answered exactly is found at every threshold.
-            return self.own.perfect.ap50
+            found = self.own.perfect
+            return found.ap if found.ap50 is None else found.ap50
         return _at_recall(self.rule, self.own.perfect_recall_50)
 
     @property
