@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from kfdet.core.validation.quarantine import quarantine_of
 from kfdet.core.validation.samples import conspicuous, ordinary, worst
 from kfdet.errors import DataError
 from kfdet.progress import Progress
-from kfdet.report.data import DataReport, build
-from kfdet.schema.dataset import Findings, Split, Statistics
+from kfdet.schema.dataset import Findings, Split, SplitStatistics, Statistics
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.dataset import data_digest as digest_of_data
@@ -104,7 +104,13 @@ def run(
             data_digest=data_digest,
         )
     else:
-        partials = scan_splits(files, names=names, progress=progress)
+        # What the page needs takes as long to import as a thousand images to examine, too.
+        partials = scan_splits(
+            files,
+            names=names,
+            progress=progress,
+            meanwhile=lambda: importlib.import_module("kfdet.report.data"),
+        )
     check_quarantine(dataset, files, partials)
     log.merge(
         whole_log(partials, names=names, label_map=dataset.label_map, readers={"test": readers})
@@ -118,8 +124,18 @@ def run(
         write_document(
             quarantine, quarantine_of(log, levels, files=read, earlier=earlier_list(dataset))
         )
-    shown = _page(dataset, classes, partials=partials, found=found, log=log, levels=levels)
-    write_text(report, build(shown))
+    class_names = {label.id: label.name for label in classes.label_map.classes} if classes else {}
+    splits = statistics_of(partials, names=class_names)
+    page = _page(
+        dataset,
+        class_names,
+        partials=partials,
+        splits=splits,
+        found=found,
+        log=log,
+        levels=levels,
+    )
+    write_text(report, page)
     progress.report(str(report))
     if found.errors:
         raise DataError(failure_text(found), remedy=f"{report} shows more of them.")
@@ -127,7 +143,6 @@ def run(
         raise DataError("can't be read, whatever its severity", where=dataset.label_map)
     _check_unchanged(dataset, partials, data_digest)
     document = manifest_of(partials, label_map=classes.label_map)
-    splits = shown.statistics
     by_split = Statistics(train=splits["train"], val=splits["val"], test=splits["test"])
     write_document(statistics, by_split)
     write_document(manifest, document)
@@ -158,28 +173,31 @@ def _named_classes(path: str, log: FindingLog) -> NamedClasses | None:
 
 def _page(
     dataset: DatasetConfig,
-    classes: NamedClasses | None,
+    class_names: Mapping[int, str],
     *,
     partials: Mapping[Split, Partial],
+    splits: Mapping[Split, SplitStatistics],
     found: Findings,
     log: FindingLog,
     levels: Mapping[str, SeverityOrOff],
-) -> DataReport:
-    labels = classes.label_map.classes if classes else ()
-    names = {label.id: label.name for label in labels}
-    return DataReport(
-        name=Path(dataset.label_map).absolute().parent.name or dataset.label_map,
-        findings=found,
-        statistics=statistics_of(partials, names=names),
-        class_names=names,
-        files=[
-            pair
-            for partial in partials.values()
-            for pair in zip(partial.files, partial.records, strict=True)
-        ],
-        samples=read_samples(ordinary(partials)),
-        exhibits=read_groups_of_samples(conspicuous(log, levels)),
-        worst=read_samples(worst(log, levels)),
+) -> str:
+    from kfdet.report.data import DataReport, build
+
+    return build(
+        DataReport(
+            name=Path(dataset.label_map).absolute().parent.name or dataset.label_map,
+            findings=found,
+            statistics=splits,
+            class_names=class_names,
+            files=[
+                pair
+                for partial in partials.values()
+                for pair in zip(partial.files, partial.records, strict=True)
+            ],
+            samples=read_samples(ordinary(partials)),
+            exhibits=read_groups_of_samples(conspicuous(log, levels)),
+            worst=read_samples(worst(log, levels)),
+        )
     )
 
 

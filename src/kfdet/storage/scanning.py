@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -136,6 +136,7 @@ def scan_splits(
     names: Names | None,
     progress: Progress,
     workers: int | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> dict[Split, Partial]:
     """Examines every record of every file.
 
@@ -146,10 +147,13 @@ def scan_splits(
         names: The label map's names; None when it can't be read.
         progress: Told of every image.
         workers: As `scan_shards` takes it.
+        meanwhile: As `scan_shards` takes it.
     """
     scans = unmatched_patterns(files)
     shards = all_shards(files)
-    scanned = scan_shards(shards, files=files, names=names, progress=progress, workers=workers)
+    scanned = scan_shards(
+        shards, files=files, names=names, progress=progress, workers=workers, meanwhile=meanwhile
+    )
     for (split, _), partial in zip(shards, scanned, strict=True):
         scans[split].merge(partial)
     return scans
@@ -162,6 +166,7 @@ def scan_shards(
     names: Names | None,
     progress: Progress,
     workers: int | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Iterator[Partial]:
     """Yields what examining each shard by itself gives, in the order of the shards.
 
@@ -171,6 +176,7 @@ def scan_shards(
         names: The label map's names; None when it can't be read.
         progress: Told of every stretch.
         workers: Processes that examine; as many as there are cores when absent.
+        meanwhile: Called once while they do.
 
     Raises:
         StorageError: A worker was killed.
@@ -184,6 +190,9 @@ def scan_shards(
             task = pool.submit(examine_stretch, stretch, names=names) if stretch else None
             waiting.append((shard, task))
             while len(waiting) > count * _AHEAD:
+                if meanwhile is not None:
+                    meanwhile()
+                    meanwhile = None
                 yield from _finish(*waiting.popleft(), meter=meter)
         while waiting:
             yield from _finish(*waiting.popleft(), meter=meter)
