@@ -172,6 +172,15 @@ class TestNamedPipeline:
         assert third["pipeline_id"] == reference["pipeline_id"]
         assert third["pipeline_version_id"] != reference["pipeline_version_id"]
 
+    @pytest.mark.parametrize("mode", ["something else", "forbidden", "broken", "login page"])
+    def test_a_run_is_watched_and_shown_where_its_version_can_t_be_read(self, double, mode):
+        double.plan([ended(all_done())], {"gate": PASSED, "publish": PUBLISHED})
+        double.behave(mode, path=r"/versions/[0-9a-f-]+$")
+        record = json.loads(wait(double, "--pipeline", "detection").stdout)
+        assert record["verdict"] == "pass"
+        shown = json.loads(double.kfdet("status", record["id"], "--json").stdout)
+        assert {stage["status"] for stage in shown["stages"]} == {"done"}
+
 
 def written(shard):
     """What a task of two writes."""

@@ -11,6 +11,7 @@ from kfp_server_api import ApiException  # type: ignore[import-untyped]
 from kfdet.cli.cluster.connection import (
     TIMEOUT_S,
     Connection,
+    Unreachable,
     every,
     filter_by_name,
 )
@@ -87,19 +88,30 @@ def find_run(connection: Connection, run: str) -> RunView:
 
 
 def _spec(connection: Connection, run: Any) -> Any:
-    """Returns the compiled pipeline of a run, which the API gives or keeps under a version."""
+    """Returns the compiled pipeline of a run, which the API gives or keeps under a version.
+
+    It only names the pods of tasks: where it can't be had, the run is shown without.
+    """
     reference = run.pipeline_version_reference
     if run.pipeline_spec or not reference or not reference.pipeline_version_id:
         return run.pipeline_spec
     kept = connection.kept_specs
     identity = reference.pipeline_version_id
     if identity not in kept:
-        version = connection.api.pipelines.pipeline_service_get_pipeline_version(
-            pipeline_id=reference.pipeline_id,
-            pipeline_version_id=identity,
-            _request_timeout=TIMEOUT_S,
-        )
-        kept[identity] = version.pipeline_spec
+        try:
+            with connection.explained(f"pipeline version {identity}"):
+                version = connection.api.pipelines.pipeline_service_get_pipeline_version(
+                    pipeline_id=reference.pipeline_id,
+                    pipeline_version_id=identity,
+                    _request_timeout=TIMEOUT_S,
+                )
+        except Unreachable:
+            return None
+        except ClusterError:
+            # Deleted, or not for this user: asking again would not help.
+            kept[identity] = None
+        else:
+            kept[identity] = version.pipeline_spec
     return kept[identity]
 
 
