@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kfdet.storage import workers
-from kfdet.storage.workers import usable_cores, worker_pool
+from kfdet.storage.workers import worker_count, worker_pool
 
 _PROGRAM = """
 import os, signal, sys, time
@@ -105,35 +105,8 @@ def test_threads_do_the_work_where_a_fork_is_not_safe(monkeypatch: pytest.Monkey
     assert kind() is ThreadPoolExecutor
 
 
-@pytest.mark.parametrize(
-    ("limits", "cores"),
-    [
-        ({}, 8),
-        ({"pod": "max 100000"}, 8),
-        ({"pod": "200000 100000"}, 2),
-        ({"pod/stage": "150000 100000", "pod": "400000 100000"}, 2),
-        ({"pod/stage": "max 100000", "pod": "50000 100000"}, 1),
-        ({"pod": "9900000 100000"}, 8),
-        ({"pod": "nonsense"}, 8),
-    ],
-)
-def test_a_containers_limit_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, str], cores: int
-):
-    (tmp_path / "groups" / "pod" / "stage").mkdir(parents=True)
-    for group, text in limits.items():
-        (tmp_path / "groups" / group / "cpu.max").write_text(text + "\n")
-    (tmp_path / "own").write_text("0::/pod/stage\n")
-    monkeypatch.setattr(workers, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(workers, "_OWN_GROUP", tmp_path / "own")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert usable_cores() == cores
-    monkeypatch.setattr(workers, "_OWN_GROUP", tmp_path / "none")
-    assert usable_cores() == 8
-
-
 def test_a_node_of_many_cores_starts_no_more_workers_than_one_process_can_feed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(96)))
-    assert usable_cores() <= 16
+    assert worker_count() <= 16

@@ -8,6 +8,8 @@ import logging
 import os
 from pathlib import Path
 
+from kfdet.cores import core_limit
+
 # Without a driver TensorFlow reports the missing GPU as an error; training says what it runs on.
 _HAS_DRIVER = Path("/proc/driver/nvidia").exists()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _HAS_DRIVER else "3")
@@ -15,6 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _HAS_DRIVER else "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 # Model Garden works with tf_keras; TensorFlow would load Keras 3 beside it, for a second.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# TensorFlow starts threads for every core of the node, which a container's limit then slows down.
+if _LIMIT := core_limit():
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(_LIMIT))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(_LIMIT))
 # Deprecations inside Model Garden are nothing that a reader of a stage's output can act on.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("absl").setLevel(logging.ERROR)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
 
+from kfdet.cores import usable_cores
 from kfdet.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def choose_device(wanted: Literal["auto", "cpu", "gpu"]) -> Device:
         return Device(
             kind="cpu",
             count=1,
-            description=f"CPU, {len(os.sched_getaffinity(0))} cores",
+            description=f"CPU, {usable_cores()} cores",
             strategy=tf.distribute.get_strategy(),
         )
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "of unknown name")

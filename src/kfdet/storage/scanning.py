@@ -32,7 +32,7 @@ from kfdet.storage.locations import is_remote
 from kfdet.storage.quarantine import check_exclusions, read_exclusions
 from kfdet.storage.records import compression_of
 from kfdet.storage.stores import store_of
-from kfdet.storage.workers import usable_cores, worker_pool
+from kfdet.storage.workers import worker_count, worker_pool
 from kfdet.visible import visible_line
 
 _AHEAD = 4
@@ -183,7 +183,7 @@ def scan_shards(
     """
     total_bytes = sum(_size(file) for _, file in shards)
     meter = _Meter(progress, total_bytes=total_bytes)
-    count = workers or usable_cores()
+    count = workers or worker_count()
     with worker_pool(count, for_little=total_bytes < _LITTLE_BYTES) as pool:
         waiting: deque[tuple[_Shard, Future[Examined] | None]] = deque()
         for shard, stretch in _stretches(shards, files, pool):

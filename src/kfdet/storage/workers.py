@@ -1,12 +1,10 @@
-"""How many cores a stage may use, and processes that share its work."""
+"""Processes that share the work of a stage, and how many of them."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -14,12 +12,10 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
+from kfdet.cores import usable_cores
 from kfdet.errors import StorageError
 
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUP = Path("/proc/self/cgroup")
 # One process hands out the work; more than these would wait for it.
 _MOST_WORKERS = 16
 _PR_SET_PDEATHSIG = 1
@@ -27,34 +23,9 @@ _PR_SET_PDEATHSIG = 1
 _NOT_FORKED = ("tensorflow", "grpc")
 
 
-def usable_cores() -> int:
-    """Returns how many cores this process may use.
-
-    A container's CPU limit counts: without it a pod on a large node would start a worker for each
-    of the node's cores.
-
-    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max).
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, *_limits(), _MOST_WORKERS))
-
-
-def _limits() -> Iterator[int]:
-    """Yields the limits in cores of this process's control group and of those around it."""
-    with contextlib.suppress(OSError):
-        for line in _OWN_GROUP.read_text().splitlines():
-            if line.startswith("0::"):
-                own = Path(line[3:].lstrip("/"))
-                for group in (own, *own.parents):
-                    yield from _limit(_GROUPS / group)
-
-
-def _limit(folder: Path) -> Iterator[int]:
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (folder / "cpu.max").read_text().split()
-        if quota != "max":
-            yield math.ceil(int(quota) / int(period))
+def worker_count() -> int:
+    """Returns how many workers share work best: one a core, up to what one process can feed."""
+    return min(usable_cores(), _MOST_WORKERS)
 
 
 @contextlib.contextmanager
