@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kfdet.core.coco import Engine, Evaluation, EvaluationData, canonical, evaluate
@@ -11,7 +12,7 @@ from kfdet.core.matching import match_everywhere
 from kfdet.core.metric_details import metric_details
 from kfdet.core.slices import image_parts
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.metrics import Details, MeasurementConfig
+from kfdet.schema.metrics import CocoStatistics, Details, MeasurementConfig, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,4 +62,31 @@ def measure(
         evidence=evidence,
         diagnosis=diagnosis,
         details=metric_details(diagnosis, evaluation, evidence),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementResult:
+    """What a stage that measures says of it.
+
+    Attributes:
+        overall: The 12 COCO statistics.
+        more: What the settings add to them.
+        images: Images evaluated, also those without detections.
+        detections: Detections evaluated.
+    """
+
+    overall: CocoStatistics
+    more: Mapping[str, float | None]
+    images: int
+    detections: int
+
+
+def measurement_result(document: Metrics) -> MeasurementResult:
+    """Returns what stands first in the metrics."""
+    return MeasurementResult(
+        overall=document.overall,
+        more=document.more,
+        images=document.images,
+        detections=document.detections,
     )

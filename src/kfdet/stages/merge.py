@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from kfdet.core.advice import advise
 from kfdet.core.coco import Engine, concatenate, metrics_document
 from kfdet.core.completeness import Shard, check_complete
-from kfdet.core.measurement import measure
+from kfdet.core.measurement import MeasurementResult, measure, measurement_result
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Manifest, Split
 from kfdet.schema.feasibility import Feasibility
-from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import write_evidence
 from kfdet.storage.pictures import read_picture
 from kfdet.storage.shards import read_shard
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeResult:
-    """Attributes:
-    overall: The 12 COCO statistics.
-    more: What the settings add to them.
-    images: Images evaluated, also those without detections.
-    detections: Detections evaluated.
-    """
-
-    overall: CocoStatistics
-    more: Mapping[str, float | None]
-    images: int
-    detections: int
 
 
 def run(
@@ -52,7 +36,7 @@ def run(
     evidence: Path,
     report: Path,
     progress: Progress,
-) -> MergeResult:
+) -> MeasurementResult:
     """Merges the shards of one evaluation, in any order, and computes its COCO metrics.
 
     Args:
@@ -90,12 +74,7 @@ def run(
     advice = advise(document, config=diagnosis, feasibility=foreseen)
     write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
-    return MergeResult(
-        overall=document.overall,
-        more=document.more,
-        images=document.images,
-        detections=document.detections,
-    )
+    return measurement_result(document)
 
 
 def _read(folder: Path) -> Shard:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -12,14 +10,14 @@ from PIL import Image
 from kfdet.core.advice import advise
 from kfdet.core.coco import Engine, EvaluationData, metrics_document
 from kfdet.core.coco_results import parse_reference, parse_results
-from kfdet.core.measurement import measure
+from kfdet.core.measurement import MeasurementResult, measure, measurement_result
 from kfdet.errors import DataError
 from kfdet.progress import Progress
 from kfdet.report.evaluation import evaluation_page
 from kfdet.report.galleries import read_galleries
 from kfdet.schema.dataset import Split
 from kfdet.schema.evaluation import ShardResult
-from kfdet.schema.metrics import CocoStatistics, MeasurementConfig
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.run_config import DiagnosisConfig
 from kfdet.storage.atomic import write_text
 from kfdet.storage.documents import write_document
@@ -27,21 +25,6 @@ from kfdet.storage.evidence import write_evidence
 from kfdet.storage.files import read_input
 from kfdet.storage.pictures import read_image_file
 from kfdet.storage.regular import stays_below
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricsResult:
-    """Attributes:
-    overall: The 12 COCO statistics.
-    more: What the settings add to them.
-    images: Images of the ground truth, also those without detections.
-    detections: Detections evaluated.
-    """
-
-    overall: CocoStatistics
-    more: Mapping[str, float | None]
-    images: int
-    detections: int
 
 
 def run(
@@ -57,7 +40,7 @@ def run(
     evidence: Path,
     report: Path,
     progress: Progress,
-) -> MetricsResult:
+) -> MeasurementResult:
     """Computes the COCO metrics of a results file.
 
     Args:
@@ -109,9 +92,4 @@ def run(
     advice = advise(document, config=diagnosis)
     write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
-    return MetricsResult(
-        overall=document.overall,
-        more=document.more,
-        images=document.images,
-        detections=document.detections,
-    )
+    return measurement_result(document)
