@@ -11,14 +11,20 @@ HOME_OF_KIND=$PWD/.kind
 export KUBECONFIG=$HOME_OF_KIND/kubeconfig
 export PATH=$HOME_OF_KIND/bin:$PATH
 
+step="the start"
 say() {
-  echo "== $*"
+  step=$*
+  echo "== $step"
 }
 
 fail() {
   echo "make kind-$VERB: $*" >&2
   exit 1
 }
+
+# A program that fails has said why; this says where that leaves the cluster.
+set -o errtrace
+trap 'fail "ended at: $step. It may be called again; make kind-down begins anew."' ERR
 
 # Puts a pinned program into .kind/bin, unless it lies there already.
 # Arguments: name, address, SHA-256.

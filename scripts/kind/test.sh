@@ -11,6 +11,8 @@ kind export kubeconfig --name "$CLUSTER"
 load_images
 
 say "data in the volume"
+# A pod that is there may have another image, and would be ready until it is replaced.
+kubectl delete pod kfdet-files --namespace "$NAMESPACE" --ignore-not-found
 sed "s#python-light:kind#python-light:$KFDET_IMAGE_TAG#" scripts/kind/files.yaml | kubectl apply --filename -
 kubectl wait --namespace "$NAMESPACE" --for condition=ready --timeout=5m pod/kfdet-files
 in_volume() {

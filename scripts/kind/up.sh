@@ -6,16 +6,18 @@ VERB="up"
 # shellcheck source=scripts/kind/common.sh
 . "$(dirname "$0")/common.sh"
 need_tools
+command -v git >/dev/null || fail "there is no git, which kubectl fetches the manifests with"
 
 if have_cluster; then
   say "the cluster $CLUSTER is there already"
   kind export kubeconfig --name "$CLUSTER"
 else
   say "the cluster $CLUSTER"
-  if ! kind create cluster --name "$CLUSTER" --config "${KIND_CONFIG:-scripts/kind/cluster.yaml}" --wait 5m; then
-    kind delete cluster --name "$CLUSTER"
-    fail "kind could not make the cluster; nothing of it was left"
-  fi
+  # Half a cluster would be taken for a whole one the next time, also after Ctrl-C.
+  trap 'kind delete cluster --name "$CLUSTER"' EXIT
+  kind create cluster --name "$CLUSTER" --config "${KIND_CONFIG:-scripts/kind/cluster.yaml}" --wait 5m ||
+    fail "kind could not make the cluster; nothing of it is left"
+  trap - EXIT
 fi
 
 say "Kubeflow Pipelines $KFP_VERSION"

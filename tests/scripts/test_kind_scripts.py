@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ if [ -n "${FAILING:-}" ] && [[ "$name $*" =~ $FAILING ]]; then
 fi
 if [ -n "${SLEEPS:-}" ] && [[ "$name $*" =~ $SLEEPS ]]; then
   exec sleep 60
+fi
+if [ -n "${KILLS:-}" ] && [[ "$name $*" =~ $KILLS ]]; then
+  kill -s "$SIGNAL" "$PPID" $$
 fi
 case "$name $*" in
 curl*)
@@ -152,6 +156,27 @@ class TestUp:
         assert "make kind-up: kind could not make the cluster" in done.stderr
         assert not sandbox.called("^kubectl")
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_half_a_cluster_is_removed_after_an_interruption(self, sandbox, number):
+        sandbox.run("up", code=-number, KILLS="^kind create", SIGNAL=str(int(number)))
+        assert sandbox.called("^kind delete cluster --name kfdet")
+
+    @pytest.mark.parametrize(
+        ("verb", "failing", "step"),
+        [
+            ("up", "^kubectl apply .*kfp/pipelines", "Kubeflow Pipelines 2.17.0"),
+            ("up", "^kubectl wait .*crd/", "Kubeflow Pipelines 2.17.0"),
+            ("up", "^kind load", "images"),
+            ("test", "^kubectl apply", "data in the volume"),
+            ("test", "^kubectl wait .*pod/", "data in the volume"),
+        ],
+    )
+    def test_any_step_that_fails_is_named_and_may_be_repeated(self, sandbox, verb, failing, step):
+        sandbox.run("up")
+        done = sandbox.run(verb, code=1, FAILING=failing)
+        assert f"make kind-{verb}: ended at: {step}. It may be called again" in done.stderr
+        sandbox.run(verb)
+
     def test_pipelines_that_do_not_come_up_are_shown_and_the_cluster_stays(self, sandbox):
         done = sandbox.run("up", code=1, FAILING="deployment --all")
         assert "did not come up" in done.stderr
@@ -218,6 +243,8 @@ class TestTest:
         (tag,) = tags
         loaded = sandbox.called("^kind load")[0]
         assert loaded.endswith(f"python-tensorflow:{tag.split('=')[1]}")
+        pods = sandbox.called("^kubectl (delete pod kfdet-files|apply|wait .*pod/kfdet-files)")
+        assert [call.split()[1] for call in pods] == ["delete", "apply", "wait"]
         assert f"python-light:{tag.split('=')[1]}" in (sandbox.record / "applied.yaml").read_text()
         assert sandbox.called(r"test -s /mnt/kfdet/registry/shapes/versions/000003/saved_model/")
 
