@@ -66,7 +66,6 @@ def merge(
             metrics,
             images=result.images,
             detections=result.detections,
-            **result.overall.model_dump(),
-            **result.more,
+            **result.overall.named(),
         )
         write_confusion(confusion, metrics_json=Path(metrics_json.path))

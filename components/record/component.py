@@ -36,4 +36,4 @@ def record(
             evidence=Path(evidence.path),
             progress=progress,
         )
-        write_scalars(metrics, version=result.version, **result.overall.model_dump())
+        write_scalars(metrics, version=result.version, **result.overall.named())

@@ -190,9 +190,9 @@ def test_names_stay_true_with_other_settings():
     assert document.settings == chosen
     missing = {name for name in METRIC_NAMES if document.overall.value(name) is None}
     assert missing == {"ap50", "ap_small", "ap_medium", "ar_10", "ar_100", "ar_small", "ar_medium"}
-    assert set(document.more) == {"ap_tiny", "ar_tiny", "ar_5", "ar_50"}
-    assert set(document.classes[0].more) == set(document.more)
-    assert document.more["ar_5"] <= document.more["ar_50"]
+    assert set(document.overall.more) == {"ap_tiny", "ar_tiny", "ar_5", "ar_50"}
+    assert set(document.classes[0].metrics.more) == set(document.overall.more)
+    assert document.overall.value("ar_5") <= document.overall.value("ar_50")
     assert sum(document.boxes_by_area.values()) >= document.boxes
 
 

@@ -92,9 +92,9 @@ def test_the_numbers_are_those_of_pycocotools_on_the_same_files(tmp_path_factory
     truth, seen = case
     theirs = stock(tmp_path_factory.mktemp("coco"), truth, seen)
     mine = evaluated(truth, seen)
-    assert [
-        -1.0 if value is None else value for value in mine.overall.model_dump().values()
-    ] == list(theirs.stats)
+    assert [-1.0 if value is None else value for value in mine.overall.named().values()] == list(
+        theirs.stats
+    )
     for name in ("precision", "recall", "scores"):
         expected = theirs.eval[name]
         np.testing.assert_array_equal(np.nan_to_num(getattr(mine, name), nan=-1.0), expected)

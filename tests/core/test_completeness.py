@@ -101,7 +101,7 @@ def test_absent_images_are_counted_and_placed():
 
 
 def test_images_of_another_shard_are_refused():
-    with pytest.raises(ArtifactError, match="shard 0 has 1 images of other shards, first 8"):
+    with pytest.raises(ArtifactError, match="shard 0 has 1 image of other shards, first 8"):
         check(shard(0, 2, images=[0, 1, 2, 8]), shard(1, 2))
 
 

@@ -12,7 +12,7 @@ from kfdet.core.coco import COCO, canonical, metrics_document
 from kfdet.core.measurement import measure
 from kfdet.core.measures import check_policy, read, subject_in_words
 from kfdet.core.slices import slices_of_every_set
-from kfdet.core.uncertainty import Subject, _drawn
+from kfdet.core.uncertainty import Subject, _drawn, measured_values
 from kfdet.core.weighted import mean_over_classes, weighted_ap_at_iou, weighted_at_score
 from kfdet.errors import ConfigError
 from kfdet.schema.base import parse
@@ -28,6 +28,7 @@ from kfdet.schema.metrics import METRIC_NAMES, SLICE_METRIC_NAMES, CocoSettings,
 from kfdet.schema.run_config import EvaluationConfig
 
 LABELS = label_map("circle", "square", "triangle")
+PLAIN = MeasurementConfig()
 SLICES = [
     SliceName(by="box_size", name="below 16 px"),
     SliceName(by="objects_in_image", name="2 to 4"),
@@ -35,9 +36,9 @@ SLICES = [
 ]
 
 
-def measured(seed, *, images=12, ties=True):
+def measured(seed, *, images=12, ties=True, config=PLAIN):
     data = canonical(random_data(seed, images=images, ties=ties))
-    found = measure(data, label_map=LABELS, engine="hotcoco", config=MeasurementConfig())
+    found = measure(data, label_map=LABELS, engine="hotcoco", config=config)
     document = metrics_document(
         found.evaluation, data, shard_result(data), label_map=LABELS, evidence_digest=digest("evidence"),
         details=found.details,
@@ -52,6 +53,44 @@ def rule(metric="ap", **more):
 
 
 DOCUMENT, _ = measured(1, images=40)
+WIDER = MeasurementConfig(
+    areas={"tiny": (0, 900), "very_small": (900, 1600)}, max_detections=(1, 3, 200)
+)
+ADDED = ("ap_tiny", "ar_tiny", "ap_very_small", "ar_very_small", "ar_3", "ar_200")
+
+
+@pytest.mark.parametrize("class_name", [None, "square"])
+@pytest.mark.parametrize("metric", ADDED)
+def test_what_the_settings_add_can_be_asked_for(metric, class_name):
+    document, evidence = measured(2, images=60, config=WIDER)
+    found = read(document, rule(metric, class_name=class_name))
+    whole = document.of_class(class_name) if class_name else document
+    statistics = whole.metrics if class_name else whole.overall
+    assert found.value == statistics.value(metric)
+    assert found.boxes == whole.boxes_by_area.get(metric.partition("_")[2], whole.boxes) > 0
+    ids = [entry.id for entry in document.classes]
+    subject = Subject(metric=metric, class_id=whole.id if class_name else None)
+    again = measured_values([subject], evidence, class_ids=ids)[subject]
+    assert again == pytest.approx(found.value, abs=1e-12)
+
+
+def test_what_the_settings_do_not_have_is_refused_before_training_and_fails_after():
+    asked = parse(GatePolicy, {"rules": [{"metric": "ap_tny", "at_least": 0.1}]}, where="gate")
+    with pytest.raises(ConfigError, match=r'areas has no "tny"\. Did you mean "ap_tiny"'):
+        check_policy(
+            asked, classes=["circle"], slices={}, features=None, settings=WIDER.settings(),
+            where="gate",
+        )  # fmt: skip
+    missing = read(DOCUMENT, rule("ap_tiny")).missing
+    assert 'evaluation.areas has no "tiny"' in missing
+
+
+@pytest.mark.parametrize("name", ["map50", "ap_", "ar_0", "AP", "ap_5", "ar_at_iou", ""])
+def test_what_can_be_no_metric_is_refused_with_the_names_that_there_are(name):
+    with pytest.raises(ConfigError, match="no metric is called") as failure:
+        parse(GatePolicy, {"rules": [{"metric": name, "at_least": 0.1}]}, where="gate")
+    assert "ap50, ap75" in str(failure.value)
+    assert "calibration_error" in str(failure.value)
 
 
 @pytest.mark.parametrize("metric", POLICY_METRICS)
@@ -169,7 +208,7 @@ def test_what_a_rule_reads_is_said_in_words(entry, words):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"metric": "ap_samll", "at_least": 0.5}, 'Did you mean "ap_small"?; got'),
+        ({"metric": "ap_50", "at_least": 0.5}, 'Did you mean "ap50"?; got'),
         ({"metric": "precision_at_recall", "at_least": 0.5}, "needs `at`: the recall"),
         ({"metric": "precision_at_recall", "at": 0.905, "at_least": 0.5}, "no multiple of 0.01"),
         ({"metric": "ap", "at": 0.5, "at_least": 0.5}, "leave `at` out"),

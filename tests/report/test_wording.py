@@ -7,7 +7,6 @@ from kfdet.report.wording import (
     fixed,
     number,
     percent,
-    plural,
     size,
     tick_labels,
 )
@@ -46,6 +45,5 @@ def test_axis_labels_are_short_and_of_equal_decimals() -> None:
 def test_small_words() -> None:
     assert (difference(0.0123), difference(-0.5), difference(0.0001), difference(None)) == ("+0.012", "−0.500", "±0", "–")  # fmt: skip
     assert (size(812), size(14_200_000), size(999_900)) == ("812 B", "14.2 MB", "1 MB")
-    assert (plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "image")) == ("1 box", "2 boxes", "0 images")  # fmt: skip
     assert (percent(0.125), percent(None)) == ("12.5 %", "–")
     assert (fixed(0.9, digits=2), fixed(1204, digits=2), fixed(0.0001, digits=2)) == ("0.90", "1,204", "0.00")  # fmt: skip

@@ -97,7 +97,7 @@ def test_a_shard_of_another_model_is_an_error(tmp_path):
 
 def test_lost_images_are_an_error(tmp_path):
     write_shard(tmp_path / "whole", of_images(DATA, list(range(13))), shard=0, num_shards=1)
-    with pytest.raises(ArtifactError, match="lacks 1 images, first record 1 of"):
+    with pytest.raises(ArtifactError, match="lacks 1 image, first record 1 of"):
         run(tmp_path, [tmp_path / "whole"])
 
 

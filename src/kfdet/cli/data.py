@@ -13,6 +13,7 @@ from kfdet.progress import Progress
 from kfdet.schema.conversion import Conversion
 from kfdet.schema.dataset import SPLITS, Split
 from kfdet.storage.run_config import read_run_config
+from kfdet.wording import plural
 
 _OWN_FILES = ("*.tfrecord", "label_map.pbtxt", "conversion.json")
 
@@ -140,7 +141,7 @@ def _tell(conversion: Conversion, arguments: argparse.Namespace) -> None:
         {
             "folder": arguments.out,
             **{
-                name: f"{split.images:,} images, {split.boxes:,} boxes"
+                name: f"{plural(split.images, 'image')}, {plural(split.boxes, 'box')}"
                 for name, split in conversion.splits.items()
             },
             "classes": ", ".join(f"{c.name} ({c.boxes:,})" for c in conversion.classes),

@@ -15,6 +15,7 @@ from statistics import NormalDist, median
 from kfdet.schema.feasibility import Ceilings, Feasibility
 from kfdet.schema.metrics import ClassDetails, Details, Metrics
 from kfdet.schema.run_config import DiagnosisConfig
+from kfdet.wording import plural
 
 MISSES, FALSE_ALARMS, CONFUSION, CLASSES, PARTS, ERRORS = (
     "Misses", "False alarms", "Confusion", "Classes", "Parts of the set", "Errors",
@@ -381,7 +382,7 @@ def _loose_boxes(case: _Case) -> Iterator[Advice]:
     yield Advice(
         topic="loose_boxes",
         finding=f"{finding}.",
-        evidence=f"ap50 is {overall.ap50:.3f}, ap75 only {overall.ap75:.3f}, on {boxes:,} boxes.{costs}",
+        evidence=f"ap50 is {overall.ap50:.3f}, ap75 only {overall.ap75:.3f}, on {plural(boxes, 'box')}.{costs}",
         thresholds=case.thresholds("loose_boxes", "least_ap50", "few_boxes"),
         remedy="Weigh boxes more in the loss, give the anchors more scales or other shapes, train "
         "longer, or check how tightly the ground truth was drawn.",

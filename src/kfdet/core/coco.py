@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,7 @@ from kfdet.schema.dataset import LabelMap
 from kfdet.schema.evaluation import ShardResult
 from kfdet.schema.metrics import (
     COCO,
+    METRIC_NAMES,
     ClassMetrics,
     CocoSettings,
     CocoStatistics,
@@ -360,7 +361,6 @@ def metrics_document(
         evidence_digest=evidence_digest,
         settings=evaluation.settings,
         boxes_by_area=_boxes_by_area(data.ground_truth, evaluation.settings),
-        more=_more_statistics(evaluation, slice(None)),
         details=details,
     )
 
@@ -390,7 +390,6 @@ def class_metrics(
                 images=len(np.unique(mine.image_id)),
                 detections=detections.get(label.id, 0),
                 metrics=evaluation.per_class[k],
-                more=_more_statistics(evaluation, slice(k, k + 1)),
                 curves=_curves(evaluation, k),
             )
         )
@@ -403,21 +402,6 @@ def _boxes_by_area(truth: GroundTruth, settings: CocoSettings) -> dict[str, int]
         name: int(np.count_nonzero((area >= low) & (area <= high)))
         for name, (low, high) in settings.areas.items()
     }
-
-
-def _more_statistics(evaluation: Evaluation, classes: slice) -> dict[str, float | None]:
-    """Returns what settings other than COCO's add to the 12 statistics."""
-    settings = evaluation.settings
-    precision, recall = evaluation.precision[:, :, classes], evaluation.recall[:, classes]
-    more: dict[str, float | None] = {}
-    for a, name in enumerate(settings.area_names):
-        if name not in AREAS:
-            more[f"ap_{name}"] = _mean(precision[..., a, -1])
-            more[f"ar_{name}"] = _mean(recall[..., a, -1])
-    for m, count in enumerate(settings.max_detections):
-        if count not in MAX_DETECTIONS:
-            more[f"ar_{count}"] = _mean(recall[..., 0, m])
-    return more
 
 
 def _curves(evaluation: Evaluation, k: int) -> tuple[PrecisionRecallCurve, ...]:
@@ -442,35 +426,72 @@ def iou_index(settings: CocoSettings, iou: float) -> int | None:
     return next(near, None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What a statistic is the mean of.
+
+    Attributes:
+        is_recall: Of the highest recall; else of the interpolated precision.
+        area: Place of the area among those of the settings.
+        ious: Places of the IoU thresholds.
+        count: Detections of a class that count in an image.
+    """
+
+    is_recall: bool
+    area: int
+    ious: slice
+    count: int
+
+
+def measure_of(metric: str, settings: CocoSettings) -> Measure | None:
+    """Returns what a statistic is the mean of; None where the settings don't define it.
+
+    Args:
+        metric: One that `is_statistic`.
+        settings: What the statistics are taken over.
+    """
+    if settings.lacks(metric):
+        return None
+    kind, _, part = metric.partition("_")
+    t = iou_index(settings, int(kind[2:]) / 100) if kind[2:] else None
+    return Measure(
+        is_recall=kind == "ar",
+        area=0 if not part or part.isdecimal() else settings.area_names.index(part),
+        ious=slice(None) if t is None else slice(t, t + 1),
+        count=int(part) if part.isdecimal() else settings.max_detections[-1],
+    )
+
+
+def coco_statistics(
+    settings: CocoSettings, value: Callable[[Measure], float | None]
+) -> CocoStatistics:
+    """Returns every statistic that settings define.
+
+    Args:
+        settings: What the statistics are taken over.
+        value: Gives the number, in [0, 1], of what a statistic is the mean of.
+    """
+
+    def named(metric: str) -> float | None:
+        measure = measure_of(metric, settings)
+        return None if measure is None else value(measure)
+
+    return CocoStatistics(
+        **{name: named(name) for name in METRIC_NAMES},
+        more={name: named(name) for name in settings.more_names},
+    )
+
+
 def _statistics(precision: Float64, recall: Float64, settings: CocoSettings) -> CocoStatistics:
     """Averages as pycocotools' summarize does, in the same order of summation."""
 
-    def at_iou(iou: float) -> float | None:
-        t = iou_index(settings, iou)
-        return None if t is None else _mean(precision[t, ..., 0, -1])
+    def value(one: Measure) -> float | None:
+        m = settings.max_detections.index(one.count)
+        if one.is_recall:
+            return _mean(recall[one.ious, :, one.area, m])
+        return _mean(precision[one.ious, :, :, one.area, m])
 
-    def in_area(values: Float64, name: str) -> float | None:
-        names = settings.area_names
-        return _mean(values[..., names.index(name), -1]) if name in names else None
-
-    def at_count(count: int) -> float | None:
-        counts = settings.max_detections
-        return _mean(recall[..., 0, counts.index(count)]) if count in counts else None
-
-    return CocoStatistics(
-        ap=_mean(precision[..., 0, -1]),
-        ap50=at_iou(0.5),
-        ap75=at_iou(0.75),
-        ap_small=in_area(precision, "small"),
-        ap_medium=in_area(precision, "medium"),
-        ap_large=in_area(precision, "large"),
-        ar_1=at_count(1),
-        ar_10=at_count(10),
-        ar_100=at_count(100),
-        ar_small=in_area(recall, "small"),
-        ar_medium=in_area(recall, "medium"),
-        ar_large=in_area(recall, "large"),
-    )
+    return coco_statistics(settings, value)
 
 
 def _mean(values: Float64) -> float | None:

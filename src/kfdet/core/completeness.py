@@ -13,6 +13,7 @@ from kfdet.core.coco import EvaluationData
 from kfdet.errors import ArtifactError
 from kfdet.schema.dataset import Split, SplitManifest
 from kfdet.schema.evaluation import ShardResult
+from kfdet.wording import plural
 
 _RERUN = "Run evaluate for this shard again."
 
@@ -151,13 +152,13 @@ def _check_images(shard: Shard, manifest: SplitManifest) -> None:
     if doubled.size:
         fault = f"{_name(shard)} lists image {doubled[0]} twice"
     elif absent.size:
-        fault = f"{_name(shard)} lacks {absent.size:,} images, first {_place(absent[0], manifest)}"
+        fault = f"{_name(shard)} lacks {plural(absent.size, 'image')}, first {_place(absent[0], manifest)}"
     else:
-        fault = f"{_name(shard)} has {foreign.size:,} images of other shards, first {foreign[0]}"
+        fault = f"{_name(shard)} has {plural(foreign.size, 'image')} of other shards, first {foreign[0]}"
     raise ArtifactError(
         fault,
         where=shard.where,
-        expected=f"the {expected.size:,} images that the manifest gives it",
+        expected=f"the {plural(expected.size, 'image')} that the manifest gives it",
         remedy=_RERUN,
     )
 

@@ -26,6 +26,7 @@ from kfdet.errors import ConfigError
 from kfdet.schema.gate import Decision, Outcome, RuleResult, Verdict
 from kfdet.schema.gate_policy import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import Metrics
+from kfdet.wording import plural
 
 # A sum of decimals such as 0.8 - 0.1 must not decide by its last bit.
 _SLACK = 1e-12
@@ -229,31 +230,32 @@ def _claims(
 ) -> Iterator[_Claim]:
     subject = subject_in_words(rule)
     mine = read(metrics, rule)
-    unfit: tuple[Outcome, str] | None = None
-    if mine.value is None:
-        unfit = "fails", mine.missing
-    elif mine.boxes < policy.min_boxes:
-        unfit = (
-            "unknown",
-            (
-                f"{subject} is {mine.value:.4f}, but rests on {mine.boxes:,} boxes; the policy counts "
-                f"a value from {policy.min_boxes:,} on."
-            ),
-        )
+    unfit, boxes = _unfit(subject, mine, policy), mine.boxes or 0
     bound = "at least" if _sign(rule) > 0 else "at most"
     if rule.threshold is not None:
         yield _Claim(
             rule=rule, words=f"{subject} {bound} {rule.threshold:g}", subject=subject,
             seen=mine.value, wanted=rule.threshold, target=f"{rule.threshold:g}",
-            boxes=mine.boxes, compares=False, settled=unfit,
+            boxes=boxes, compares=False, settled=unfit,
         )  # fmt: skip
     if rule.champion is not None:
         rival = _against(rule, mine, metrics=metrics, policy=policy, champion=champion)
         yield _Claim(
             rule=rule, words=f"{subject} {bound} the champion's{_in_words(rule)}",
             subject=subject, seen=mine.value, wanted=rival.wanted, theirs=rival.theirs,
-            target=rival.target, boxes=mine.boxes, compares=True, settled=unfit or rival.settled,
+            target=rival.target, boxes=boxes, compares=True, settled=unfit or rival.settled,
         )  # fmt: skip
+
+
+def _unfit(subject: str, mine: Reading, policy: GatePolicy) -> tuple[Outcome, str] | None:
+    """Returns what a rule comes to whose value is not there, or rests on too little; None otherwise."""
+    if mine.boxes is not None and mine.boxes < policy.min_boxes:
+        seen = "" if mine.value is None else f" is {mine.value:.4f}, but"
+        return "unknown", (
+            f"{subject}{seen} rests on {plural(mine.boxes, 'box')}; the policy counts a value from "
+            f"{policy.min_boxes:,} on."
+        )
+    return ("fails", mine.missing) if mine.value is None else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,7 +411,7 @@ def _by_interval(
     remedy = (
         "the margin is too near to zero to say how many more images would settle it."
         if more is None
-        else f"about {more:,} more images of the same kind would settle it, if the value stays."
+        else f"about {plural(more, 'more image')} of the same kind would settle it, if the value stays."
     )
     return claim.result("unknown", f"{seen_words}: {remedy}", **interval, more_images=more)
 

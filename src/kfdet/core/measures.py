@@ -16,6 +16,7 @@ from kfdet.schema.metrics import (
     Details,
     Metrics,
     ScoreDetails,
+    is_statistic,
 )
 
 _SHOWN = 12
@@ -26,12 +27,12 @@ class Reading:
     """Attributes:
     value: What was measured; None when it can't be told.
     missing: The sentence that says why; empty with a value.
-    boxes: Ground truth boxes behind it.
+    boxes: Ground truth boxes behind it; None where the metrics have nothing of the kind.
     """
 
     value: float | None
     missing: str = ""
-    boxes: int = 0
+    boxes: int | None = None
 
 
 def subject_in_words(rule: GateRule) -> str:
@@ -62,11 +63,10 @@ def read(metrics: Metrics, rule: GateRule) -> Reading:
         return Reading(value=None, missing=str(missing))
     subject = subject_in_words(rule)
     if value is None:
-        why = f"the {metrics.split} set has no ground truth for it, or no detection."
-        if rule.metric in METRIC_NAMES:
-            lacking = metrics.settings.lacks(rule.metric)
-            why = f"{lacking or f'the {metrics.split} set has no ground truth for it'}."
-        return Reading(value=None, missing=f"{subject} is undefined: {why}", boxes=boxes)
+        why = f"the {metrics.split} set has no ground truth for it"
+        if not is_statistic(rule.metric):
+            why += ", or no detection"
+        return Reading(value=None, missing=f"{subject} is undefined: {why}.", boxes=boxes)
     if not math.isfinite(value):
         return Reading(value=None, missing=f"{subject} is {value}, which is no number.")
     return Reading(value=value, boxes=boxes)
@@ -138,9 +138,18 @@ def _faults(
     if rule.metric == "ap_at_iou" and _nearest(ious, rule.at) is None:
         listed = _listed([f"{iou:g}" for iou in ious])
         faults.append(f"at: AP is not measured at IoU {rule.at:g}; expected one of {listed}")
-    if rule.metric in METRIC_NAMES and (lacking := settings.lacks(rule.metric)):
+    if is_statistic(rule.metric) and (lacking := not_measured(rule.metric, settings)):
         faults.append(f"metric: {rule.metric} is not measured: {lacking}")
     return faults
+
+
+def not_measured(metric: str, settings: CocoSettings) -> str:
+    """Returns the sentence why settings don't define a statistic; empty where they do."""
+    lacking = settings.lacks(metric)
+    if not lacking:
+        return ""
+    hint = "" if metric in METRIC_NAMES else did_you_mean(metric, settings.metric_names)
+    return f"{lacking}. {hint}".rstrip()
 
 
 class _MissingError(Exception):
@@ -159,7 +168,9 @@ def _found(metrics: Metrics, rule: GateRule) -> tuple[float | None, int]:
             hint = did_you_mean(rule.class_name, names) or f"Known classes: {_listed(names)}."
             raise _MissingError(f'The metrics have no class "{rule.class_name}". {hint}')
         statistics, boxes, by_area = entry.metrics, entry.boxes, entry.boxes_by_area
-    if rule.metric in METRIC_NAMES:
+    if is_statistic(rule.metric):
+        if lacking := not_measured(rule.metric, metrics.settings):
+            raise _MissingError(f"{subject_in_words(rule)} is undefined: {lacking}")
         # Of the objects of one area alone: ap_small, ar_large.
         area = rule.metric.partition("_")[2]
         return statistics.value(rule.metric), by_area.get(area, boxes)

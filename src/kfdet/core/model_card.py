@@ -8,6 +8,7 @@ from kfdet.schema.export import ExportManifest
 from kfdet.schema.gate import Decision
 from kfdet.schema.metrics import CocoStatistics, Metric, Metrics
 from kfdet.visible import visible
+from kfdet.wording import plural
 
 _COLUMNS = (
     ("AP", "ap"), ("AP50", "ap50"), ("AP75", "ap75"), ("AP small", "ap_small"),
@@ -83,7 +84,7 @@ def _what(export: ExportManifest, *, run: str, created: str) -> str:
 
 def _basis(metrics: Metrics) -> str:
     return (
-        f"Measured on {metrics.images:,} images of the {metrics.split} set with {metrics.boxes:,} "
+        f"Measured on {plural(metrics.images, 'image')} of the {metrics.split} set with {metrics.boxes:,} "
         f"objects, with {metrics.engine} {metrics.engine_version}. AP is the mean over IoU 0.5 to "
         "0.95; all numbers lie in [0, 1], a dash is undefined for want of ground truth."
     )
@@ -109,7 +110,7 @@ def _number(value: Metric) -> str:
 def _parity(export: ExportManifest) -> str:
     proof = export.parity
     return (
-        f"{proof.images:,} images went through both: {proof.detections:,} detections compared, "
+        f"{plural(proof.images, 'image')} went through both: {proof.detections:,} detections compared, "
         f"{proof.mismatches:,} mismatches, largest difference of a score "
         f"{proof.max_score_difference:.2g} (allowed {proof.score_tolerance:g}), of a box side "
         f"{proof.max_box_difference_px:.2g} px (allowed {proof.box_tolerance_px:g})."

@@ -34,7 +34,7 @@ from kfdet.core.weighted import (
 )
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.gate_policy import PolicyMetric
-from kfdet.schema.metrics import METRIC_NAMES
+from kfdet.schema.metrics import is_statistic
 
 _RECALL_STEP = 1 / (len(RECALL_POINTS) - 1)
 
@@ -296,7 +296,7 @@ def _drawn_together(
     subjects: Sequence[Subject], evidence: Evidence, weights: Float64, *, class_ids: Sequence[int]
 ) -> dict[Subject, Float64]:
     answer: dict[Subject, Float64] = {}
-    averaged = [s for s in subjects if s.metric in METRIC_NAMES or s.metric == "ap_at_iou"]
+    averaged = [s for s in subjects if is_statistic(s.metric) or s.metric == "ap_at_iou"]
     for metric, at in dict.fromkeys((subject.metric, subject.at) for subject in averaged):
         mine = [subject for subject in averaged if (subject.metric, subject.at) == (metric, at)]
         wanted: list[int] = (
@@ -334,7 +334,7 @@ def _of_classes(
 ) -> Float64:
     if metric == "ap_at_iou":
         return weighted_ap_at_iou(evidence, weights, iou=at or 0.0, class_ids=class_ids)
-    return weighted_metric(evidence, weights, metric=metric, class_ids=class_ids)  # type: ignore[arg-type]
+    return weighted_metric(evidence, weights, metric=metric, class_ids=class_ids)
 
 
 def _spread(values: Float64) -> Spread | None:

@@ -8,15 +8,14 @@ itself, to the bit, whatever others are asked for beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
-from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
+from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, Measure, iou_index, measure_of
 from kfdet.core.evidence import Evidence, bit
 from kfdet.core.ordering import descending
 from kfdet.schema.gate_policy import PolicyMetric
-from kfdet.schema.metrics import CocoSettings, MetricName
+from kfdet.schema.metrics import MetricName, is_statistic
 
 _POINTS = np.array(RECALL_POINTS)
 _FEW_COLUMNS = 16
@@ -48,14 +47,18 @@ def weighted_metric(
         float64[K, S]; NaN where the weights leave a class without objects. With weights of one it
         is COCO's number. Each column depends on its own weights alone, to the bit.
     """
-    definition = _definition(metric, evidence.settings)
-    if definition is None:
+    measure = measure_of(metric, evidence.settings)
+    if measure is None:
         return np.full((len(class_ids), weights.shape[1]), np.nan)
-    area, ious, most = definition
     return _each_class(
-        evidence, weights, class_ids=class_ids, area=area, ious=ious,
-        most=most if metric.startswith("ar") else None,
+        evidence, weights, class_ids=class_ids, area=measure.area, ious=_places(measure, evidence),
+        most=measure.count if measure.is_recall else None,
     )  # fmt: skip
+
+
+def _places(measure: Measure, evidence: Evidence) -> range:
+    """Returns the places of the IoU thresholds that a statistic looks at."""
+    return range(len(evidence.settings.iou_thresholds))[measure.ious]
 
 
 def _each_class(
@@ -106,14 +109,13 @@ def curve_ends(
     Returns:
         int64[N], hits in all, and float64[N], the precision at the last of them.
     """
-    ious: tuple[int, ...] = ()
+    ious: Sequence[int] = ()
     area = 0
     if metric == "ap_at_iou" and at is not None:
         t = iou_index(evidence.settings, at)
         ious = () if t is None else (t,)
-    elif metric.startswith("ap"):
-        definition = _definition(cast("MetricName", metric), evidence.settings)
-        area, ious, _ = definition or (0, (), 0)
+    elif is_statistic(metric) and (measure := measure_of(metric, evidence.settings)):
+        area, ious = measure.area, () if measure.is_recall else _places(measure, evidence)
     present = bit(evidence.object_areas, area) & inside[evidence.object_image]
     order = np.argsort(-evidence.score, kind="stable")
     order = order[inside[evidence.image[order]]]
@@ -126,28 +128,6 @@ def curve_ends(
             ends.append((hit.size, hit.size / max(int(kept.sum()), 1)))
     hits, precision = zip(*ends, strict=True) if ends else ((), ())
     return np.array(hits, np.int64), np.array(precision, np.float64)
-
-
-def _definition(
-    metric: MetricName, settings: CocoSettings
-) -> tuple[int, tuple[int, ...], int] | None:
-    """Returns the area, the IoU thresholds and the most detections that a metric looks at.
-
-    None where the settings don't define the metric.
-    """
-    every = tuple(range(len(settings.iou_thresholds)))
-    most = settings.max_detections[-1]
-    if metric in ("ap50", "ap75"):
-        t = iou_index(settings, int(metric[2:]) / 100)
-        return None if t is None else (0, (t,), most)
-    suffix = metric.rpartition("_")[2]
-    if suffix.isdigit():
-        return (0, every, int(suffix)) if int(suffix) in settings.max_detections else None
-    if suffix == metric:
-        return 0, every, most
-    if suffix not in settings.area_names:
-        return None
-    return settings.area_names.index(suffix), every, most
 
 
 def _counted(rows: Int64, weights: Float64) -> Float64:

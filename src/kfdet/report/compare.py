@@ -21,8 +21,9 @@ from kfdet.report.page import (
     paragraph,
     table,
 )
-from kfdet.report.wording import EN_DASH, difference, duration, plural
+from kfdet.report.wording import EN_DASH, difference, duration
 from kfdet.schema.run_record import STAGES
+from kfdet.wording import plural
 
 _HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _RUNS_IN_HALF_A_PAGE = 4

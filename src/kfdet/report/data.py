@@ -30,7 +30,7 @@ from kfdet.report.page import (
     table,
 )
 from kfdet.report.pictures import PICTURE_WIDTH_PX, PictureBox, gallery, picture
-from kfdet.report.wording import percent, plural, size
+from kfdet.report.wording import percent, size
 from kfdet.schema.dataset import (
     ClassStatistics,
     Finding,
@@ -39,6 +39,7 @@ from kfdet.schema.dataset import (
     Split,
     SplitStatistics,
 )
+from kfdet.wording import plural
 
 _TONES: Mapping[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "neutral"}
 _SIZES_SHOWN = 12

@@ -29,7 +29,7 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import number, percent, plural
+from kfdet.report.wording import number, percent
 from kfdet.schema.metrics import (
     COCO,
     LARGEST_AREA_PX2,
@@ -39,6 +39,7 @@ from kfdet.schema.metrics import (
     Metrics,
     Slice,
 )
+from kfdet.wording import plural
 
 _TILES = (
     ("ap", "Average precision", "AP, mean over IoU 0.5 to 0.95"),
@@ -135,12 +136,11 @@ def _tiles(metrics: Metrics, diagnosis: Diagnosis) -> list[Tile]:
             for name, label, hint in _TILES
         ]
     # The words above are COCO's: other settings are told by the names and the definition below.
-    values = {name: metrics.overall.value(name) for name in METRIC_NAMES} | metrics.more
     return [
         Tile(
             label=name, value=_value(value), hint="by the chosen settings" + spread * (name == "ap")
         )
-        for name, value in values.items()
+        for name, value in metrics.overall.named().items()
         if value is not None
     ]
 
@@ -243,16 +243,14 @@ def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
 
 def _all_of_classes(metrics: Metrics) -> list[Html]:
     areas = list(metrics.boxes_by_area)
-    counted = [name for name in METRIC_NAMES if name.startswith("ar_")]
-    more = list(metrics.more)
+    shown = [*(name for name in METRIC_NAMES if name.startswith("ar_")), *metrics.overall.more]
     tables = [
         table(
             ["Class", *(f"Objects {area}" for area in areas),
-             *(name.upper().replace("_", " ") for name in (*counted, *more))],
+             *(name.upper().replace("_", " ") for name in shown)],
             [
                 [entry.name, *(entry.boxes_by_area.get(area) for area in areas),
-                 *(entry.metrics.value(name) for name in counted),
-                 *(entry.more.get(name) for name in more)]
+                 *(entry.metrics.value(name) for name in shown)]
                 for entry in metrics.classes
             ],
         )

@@ -26,7 +26,7 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import difference, duration, number, percent, plural, size
+from kfdet.report.wording import difference, duration, number, percent, size
 from kfdet.schema.dataset import Finding, Histogram
 from kfdet.schema.feasibility import (
     AnchorFit,
@@ -39,6 +39,7 @@ from kfdet.schema.feasibility import (
 )
 from kfdet.schema.metrics import METRIC_NAMES
 from kfdet.schema.training import ResolvedExperiment
+from kfdet.wording import plural
 
 _VERDICTS: dict[FeasibilityVerdict, tuple[str, Tone, str]] = {
     "can_pass": (
@@ -190,7 +191,7 @@ def _ceilings(answer: Feasibility) -> Section:
     found = answer.ceilings
     rows: list[list[Cell]] = [
         [name, found.ceiling.value(name), found.perfect.value(name), found.oracle.value(name)]
-        for name in METRIC_NAMES
+        for name in (*METRIC_NAMES, *found.ceiling.more)
     ]
     headers = ["Metric", "Ceiling", "Perfect detector", "Ground truth alone"]
     by_class: list[list[Cell]] = [

@@ -24,7 +24,8 @@ from kfdet.report.pictures import (
     picture_legend,
     reduced,
 )
-from kfdet.report.wording import brief, plural
+from kfdet.report.wording import brief
+from kfdet.wording import plural
 
 _ALARMS_SHOWN = 12
 _PICTURES = 8

@@ -147,7 +147,8 @@ def _comparison(metrics: Metrics, champion: Champion | None) -> Section:
         )
     apart = why_incomparable(metrics, champion)
     rows: list[list[str | float | None]] = []
-    for name in METRIC_NAMES:
+    both = [name for name in metrics.overall.more if name in champion.metrics.overall.more]
+    for name in (*METRIC_NAMES, *both):
         mine, theirs = metrics.overall.value(name), champion.metrics.overall.value(name)
         rows.append([name, mine, theirs, _gain(mine, theirs, comparable=not apart)])
     classes: list[list[str | float | None]] = []

@@ -27,7 +27,7 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import duration, number, plural
+from kfdet.report.wording import duration, number
 from kfdet.schema.gate_policy import GateRule
 from kfdet.schema.metrics import Metrics
 from kfdet.schema.run_record import (
@@ -37,6 +37,7 @@ from kfdet.schema.run_record import (
     StageStatus,
     loop_tasks,
 )
+from kfdet.wording import plural
 
 _VERDICTS: dict[str, tuple[str, Tone, str]] = {
     "pass": ("pass", "good", "The model passed the gate."),

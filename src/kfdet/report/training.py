@@ -22,9 +22,10 @@ from kfdet.report.page import (
     properties,
     table,
 )
-from kfdet.report.wording import duration, number, plural
+from kfdet.report.wording import duration, number
 from kfdet.schema.metrics import MetricName
 from kfdet.schema.training import CurvePoint, Ledger, ResolvedExperiment, TrainingSummary
+from kfdet.wording import plural
 
 _TABLE_METRICS: tuple[MetricName, ...] = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")  # fmt: skip
 _SMOOTHED_FROM = 300

@@ -99,8 +99,3 @@ def percent(share: float | None, *, digits: int = 1) -> str:
 def brief(text: str, *, letters: int = 80) -> str:
     """Returns a name with an ellipsis for what is beyond that many letters."""
     return text if len(text) <= letters else text[: letters - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Returns `1 image`, `2 images`, `3 boxes`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -50,6 +50,7 @@ class ClassCeilings(Schema):
     recall_50: Metric
     perfect_recall_50: Metric
     ap_by_iou: tuple[ApAtIou, ...]
+    boxes_by_area: dict[str, Count] = Field(default_factory=dict)
 
 
 class Ceilings(Schema):
@@ -67,6 +68,7 @@ class Ceilings(Schema):
             detector and by the perfect one.
         ap_by_iou: What AP can't exceed at each of COCO's thresholds.
         classes: In the order of the label map.
+        boxes_by_area: Boxes by the areas of the settings.
     """
 
     split: Split
@@ -81,6 +83,7 @@ class Ceilings(Schema):
     perfect_recall_50: Metric
     ap_by_iou: tuple[ApAtIou, ...]
     classes: tuple[ClassCeilings, ...]
+    boxes_by_area: dict[str, Count] = Field(default_factory=dict)
 
     def of_class(self, name: str) -> ClassCeilings | None:
         return next((entry for entry in self.classes if entry.name == name), None)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from kfdet.errors import did_you_mean
 from kfdet.schema.base import Schema, UnitInterval
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MetricName
+from kfdet.schema.metrics import METRIC_NAMES, SLICE_METRIC_NAMES, is_statistic, listed_statistics
 
-PolicyMetric = Literal[
-    MetricName,
+DETAIL_METRICS = (
     "precision", "recall", "f1",
     "ap_at_iou", "precision_at_recall", "recall_at_precision",
     "calibration_error",
-]  # fmt: skip
+)  # fmt: skip
+# A policy's metrics but those that settings add.
+POLICY_METRICS = (*METRIC_NAMES, *DETAIL_METRICS)
+_POLICY_METRICS_IN_WORDS = f"{listed_statistics()}; or {', '.join(DETAIL_METRICS)}"
 
 
-POLICY_METRICS: tuple[str, ...] = get_args(PolicyMetric)
+def _policy_metric(name: str) -> str:
+    if name in DETAIL_METRICS or is_statistic(name):
+        return name
+    raise ValueError(
+        f'no metric is called "{name}"; expected {_POLICY_METRICS_IN_WORDS}. '
+        f"{did_you_mean(name, POLICY_METRICS)}".rstrip()
+    )
+
+
+PolicyMetric = Annotated[str, AfterValidator(_policy_metric)]
 
 
 # What `at` of a rule says, for the metrics that are read at something.
@@ -60,7 +72,7 @@ class GateRule(Schema):
     or of the class. `calibration_error` is good when it is low.
     """
 
-    metric: PolicyMetric = Field(description="metric that the rule reads")
+    metric: PolicyMetric = Field(description=f"what the rule reads: {_POLICY_METRICS_IN_WORDS}")
     at: UnitInterval | None = Field(
         default=None,
         description="the IoU, recall or precision that a metric called `_at_` is read at",

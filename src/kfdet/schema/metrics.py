@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from kfdet.errors import did_you_mean
 from kfdet.schema.base import Document, Schema, Sha256, UnitInterval
 
 Metric = UnitInterval | None
-MetricName = Literal[
+METRIC_NAMES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
     "ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large",
-]  # fmt: skip
-METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
+)  # fmt: skip
+# What settings may add: of the objects of an area, or with so many detections.
+_ADDED = re.compile(r"(ap|ar)_(?!at_iou$)[a-z][a-z0-9_]{0,30}|ar_[1-9][0-9]{0,4}")
 
 
+def is_statistic(name: str) -> bool:
+    """Tells whether a metric is one of the 12, or one that settings may add to them."""
+    return name in METRIC_NAMES or _ADDED.fullmatch(name) is not None
+
+
+def _statistic(name: str) -> str:
+    if is_statistic(name):
+        return name
+    raise ValueError(
+        f'no metric is called "{name}"; expected {listed_statistics()}. '
+        f"{did_you_mean(name, METRIC_NAMES)}".rstrip()
+    )
+
+
+def listed_statistics() -> str:
+    """Returns the names that `is_statistic` knows, in words."""
+    return (
+        f"{', '.join(METRIC_NAMES)}, or ap_AREA, ar_AREA or ar_COUNT of the areas and counts that "
+        "the evaluation has"
+    )
+
+
+MetricName = Annotated[str, AfterValidator(_statistic)]
 MOST_IOUS = 16
 MOST_AREAS = 15
 LARGEST_AREA_PX2 = 1e10
@@ -76,6 +102,8 @@ class CocoSettings(Schema):
         for name, (low, high) in values.items():
             if name == "all":
                 raise ValueError('"all" is always there, and means every area')
+            if name == "at_iou":
+                raise ValueError('"at_iou" is no name for an area: ap_at_iou is another metric')
             if low >= high:
                 raise ValueError(f'"{name}" ends at {high:g} px^2, where it does not begin yet')
         if len(set(values.values())) < len(values):
@@ -92,11 +120,26 @@ class CocoSettings(Schema):
         """The ranges of `area_names`."""
         return ((0.0, LARGEST_AREA_PX2), *(bounds for _, bounds in self._in_order()))
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The statistics that these settings define."""
+        return tuple(n for n in (*METRIC_NAMES, *self.more_names) if not self.lacks(n))
+
+    @property
+    def more_names(self) -> tuple[str, ...]:
+        """The statistics that these settings add to the 12."""
+        areas = [name for name in self.area_names if name != "all"]
+        added = (
+            *(f"{kind}_{area}" for area in areas for kind in ("ap", "ar")),
+            *(f"ar_{count}" for count in self.max_detections),
+        )
+        return tuple(name for name in added if name not in METRIC_NAMES)
+
     def lacks(self, metric: str) -> str:
         """Returns what of these settings a metric needs and has not; empty where nothing is lacking.
 
         Args:
-            metric: One of METRIC_NAMES.
+            metric: One that `is_statistic`.
         """
         kind, _, part = metric.partition("_")
         if kind in ("ap50", "ap75") and not any(
@@ -105,7 +148,7 @@ class CocoSettings(Schema):
             return f"evaluation.iou_thresholds has no {int(kind[2:]) / 100:g}"
         if part.isdecimal() and int(part) not in self.max_detections:
             return f"evaluation.max_detections has no {part}"
-        if part.isalpha() and part not in self.areas:
+        if part and not part.isdecimal() and part not in self.areas:
             return f'evaluation.areas has no "{part}"'
         return ""
 
@@ -149,7 +192,7 @@ class MeasurementConfig(CocoSettings):
 
 
 class CocoStatistics(Schema):
-    """The 12 COCO statistics, in [0, 1]; null where no ground truth or no setting defines them.
+    """The 12 COCO statistics and more, in [0, 1]; null where no ground truth or no setting defines them.
 
     With other settings than COCO's the names keep their meaning: `ap` is the mean over the IoU
     thresholds of the settings, `ap50` is null unless 0.5 is one of them, `ap_small` is of the area
@@ -163,6 +206,7 @@ class CocoStatistics(Schema):
         ar_1, ar_10, ar_100: Highest recall with so many detections of a class in an image, mean over
             the IoU thresholds and the classes.
         ar_small, ar_medium, ar_large: Of the objects of that area.
+        more: What the settings add to the 12, such as `ar_5` or `ap_tiny`.
 
     Source: COCO detection evaluation; areas split at 32^2 and 96^2 px, IoU 0.5:0.95:0.05.
     """
@@ -179,13 +223,18 @@ class CocoStatistics(Schema):
     ar_small: Metric
     ar_medium: Metric
     ar_large: Metric
+    more: dict[str, Metric] = Field(default_factory=dict)
 
     def value(self, name: str) -> Metric:
-        """Returns the metric of that name; KeyError for an unknown one."""
+        """Returns the metric of that name; KeyError for one that is not there."""
         if name not in METRIC_NAMES:
-            raise KeyError(name)
+            return self.more[name]
         result: Metric = getattr(self, name)
         return result
+
+    def named(self) -> dict[str, Metric]:
+        """Returns every metric by its name, the 12 first."""
+        return {name: self.value(name) for name in (*METRIC_NAMES, *self.more)}
 
 
 class PrecisionRecallCurve(Schema):
@@ -430,7 +479,6 @@ class ClassMetrics(Schema):
     detections: Detections of this class.
     metrics: The 12 statistics of this class alone.
     curves: At IoU 0.5 and 0.75, where there is ground truth.
-    more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
     """
 
     id: int
@@ -441,7 +489,6 @@ class ClassMetrics(Schema):
     metrics: CocoStatistics
     curves: tuple[PrecisionRecallCurve, ...]
     boxes_by_area: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    more: dict[str, Metric] = Field(default_factory=dict)
 
 
 class Metrics(Document):
@@ -461,7 +508,6 @@ class Metrics(Document):
         none.
     settings: What the statistics are taken over; metrics compare only where they are equal.
     boxes_by_area: Boxes by the areas of the settings.
-    more: Statistics that the settings add to the 12, such as `ar_5` or `ap_tiny`.
     details: What is behind the statistics; null where only the statistics were computed.
     """
 
@@ -479,7 +525,6 @@ class Metrics(Document):
     evidence_digest: Sha256 | None = None
     settings: CocoSettings = COCO
     boxes_by_area: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    more: dict[str, Metric] = Field(default_factory=dict)
     details: Details | None = None
 
     def of_class(self, name: str) -> ClassMetrics | None:

@@ -10,7 +10,7 @@ from kfdet.schema.base import Document, PositiveFloat, PositiveInt, Schema, Unit
 from kfdet.schema.cluster_config import ClusterConfig, ImagesConfig, ResourcesConfig
 from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.gate_policy import GatePolicy
-from kfdet.schema.metrics import MeasurementConfig, MetricName
+from kfdet.schema.metrics import MeasurementConfig, MetricName, listed_statistics
 from kfdet.schema.training_config import TrainingConfig
 
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -63,7 +63,8 @@ class EvaluationConfig(MeasurementConfig):
         default="hotcoco", description="COCO engine; both give the same bits"
     )
     select_metric: MetricName = Field(
-        default="ap", description="val metric that chooses the checkpoint"
+        default="ap",
+        description=f"val metric that chooses the checkpoint: {listed_statistics()}",
     )
 
     @model_validator(mode="after")

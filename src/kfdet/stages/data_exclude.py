@@ -15,6 +15,7 @@ from kfdet.storage.files import expand_patterns, file_sha256
 from kfdet.storage.label_maps import LABEL_MAP_FILE, read_label_map, write_label_map
 from kfdet.storage.quarantine import check_digest, read_exclusions
 from kfdet.storage.records import read_records, write_shards
+from kfdet.wording import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,9 @@ def run(
             excluded[split] = sum(map(len, listed.values()))
             if not images[split]:
                 raise DataError(f"split {split} would have no records left", where=str(quarantine))
-            progress.note(f"{split}: {images[split]:,} records kept, {excluded[split]:,} left out")
+            progress.note(
+                f"{split}: {plural(images[split], 'record')} kept, {excluded[split]:,} left out"
+            )
             write_shards(
                 folder,
                 stem=split,

@@ -9,6 +9,7 @@ from kfdet.progress import Progress
 from kfdet.schema.metrics import CocoStatistics, Metrics
 from kfdet.storage.documents import read_document
 from kfdet.storage.registry import ModelRegistry
+from kfdet.wording import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,5 +40,7 @@ def run(
     """
     measured = read_document(Metrics, metrics)
     version = ModelRegistry(registry, model=model).record(measured, evidence)
-    progress.note(f"version {version} on {measured.images:,} images: ap {measured.overall.ap}")
+    progress.note(
+        f"version {version} on {plural(measured.images, 'image')}: ap {measured.overall.ap}"
+    )
     return RecordResult(version=version, overall=measured.overall)

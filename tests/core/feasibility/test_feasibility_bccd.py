@@ -71,7 +71,7 @@ def test_the_blood_cells_can_pass_and_no_ceiling_lies_below_what_was_reached(cas
     assert answer.verdict == "can_pass"
     assert answer.counts == {"rule-decided-by-chance": 1}
     assert answer.ceilings.oracle.ap == 1.0
-    for name, value in REACHED.model_dump().items():
+    for name, value in REACHED.named().items():
         assert value <= answer.ceilings.ceiling.value(name)
     assert sum(entry.losses.suppressed for entry in answer.ceilings.classes) == 1
     whole, small = answer.anchors.rows[0], answer.anchors.rows[5]

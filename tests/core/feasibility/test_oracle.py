@@ -38,9 +38,9 @@ def test_sound_ground_truth_scores_one(seed, input_size, keep):
 @pytest.mark.parametrize(
     ("boxes", "words"),
     [
-        ([(5.0, 5.0, 5.0, 50.0), (60.0, 60.0, 90.0, 90.0)], "1 boxes have no area"),
-        ([(280.0, 10.0, 320.0, 50.0)], "1 boxes reach beyond their image"),
-        ([(2.0 * k, 0.0, 2.0 * k + 20.0, 40.0) for k in range(110)], "10 boxes are beyond the 100"),
+        ([(5.0, 5.0, 5.0, 50.0), (60.0, 60.0, 90.0, 90.0)], "1 box without area"),
+        ([(280.0, 10.0, 320.0, 50.0)], "1 box beyond the border"),
+        ([(2.0 * k, 0.0, 2.0 * k + 20.0, 40.0) for k in range(110)], "10 boxes beyond the 100"),
     ],
 )
 def test_the_reason_is_named_where_it_does_not(boxes, words):

@@ -71,7 +71,7 @@ def test_a_threshold_above_the_ceiling_is_out_of_reach_with_its_cause_and_remedy
     ("losses", "words", "remedy"),
     [
         ({"over_limit": 7}, "7 objects are beyond the 100 detections", "max_detections"),
-        ({"unfindable": 7}, "7 boxes have no area", "Correct these boxes"),
+        ({"unfindable": 7}, "7 boxes without area", "Correct these boxes"),
         ({}, "too close together", "iou_threshold"),
     ],
 )

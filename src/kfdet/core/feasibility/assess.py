@@ -20,7 +20,7 @@ from kfdet.core.feasibility.findings import (
     rule_doubts,
     training_doubts,
 )
-from kfdet.core.feasibility.objects import SplitObjects, input_boxes
+from kfdet.core.feasibility.objects import SplitObjects, in_areas, input_boxes
 from kfdet.core.feasibility.oracle import Kept, kept_by_settings, oracle, reasons_below_one
 from kfdet.core.feasibility.overlaps import same_class_overlaps
 from kfdet.core.feasibility.power import spread_curves
@@ -142,6 +142,8 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
         rows=np.flatnonzero(kept.kept), settings=settings,
     )  # fmt: skip
     truth = test.truth
+    by_area = dict(zip(settings.area_names, in_areas(truth, settings), strict=True))
+    del by_area["all"]
     classes = []
     for k, label in enumerate(label_map.classes):
         mine = test.counted & (truth.class_id == label.id)
@@ -158,6 +160,7 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
                 oracle=plain.per_class[k], recall_50=_number(bound.recall_50[k]),
                 perfect_recall_50=_share(kept.kept & mine, mine),
                 ap_by_iou=_by_iou(bound.ap[:, k], settings),
+                boxes_by_area=_counts(by_area, among=mine),
             )
         )  # fmt: skip
     return Ceilings(
@@ -168,8 +171,12 @@ def _ceilings(question: Question, test: SplitObjects, *, digest: str) -> tuple[C
         recall_50=_number(bound.recall_50[-1]),
         perfect_recall_50=_share(kept.kept, test.counted),
         ap_by_iou=_by_iou(bound.ap[:, -1], settings),
-        classes=tuple(classes),
+        classes=tuple(classes), boxes_by_area=_counts(by_area, among=test.counted),
     ), kept  # fmt: skip
+
+
+def _counts(parts: Mapping[str, Bool], *, among: Bool) -> dict[str, int]:
+    return {name: int(np.count_nonzero(part & among)) for name, part in parts.items()}
 
 
 def _number(value: float) -> float | None:

@@ -22,7 +22,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kfdet.core.coco import RECALL_POINTS, Bool, Float64, Int64, iou_index
+from kfdet.core.coco import (
+    RECALL_POINTS,
+    Bool,
+    Float64,
+    Int64,
+    Measure,
+    coco_statistics,
+)
 from kfdet.core.feasibility.independent import components, least_removed
 from kfdet.core.feasibility.objects import SplitObjects, in_areas
 from kfdet.core.feasibility.overlaps import Overlaps, paired_iou
@@ -232,40 +239,18 @@ def _statistics(
     defined: bool[A, K]: the class has boxes in the range.
     settings: What M, T and A are.
     """
-    names = settings.area_names
 
-    def average_precision(ious: slice = slice(None), area: str = "all") -> float | None:
-        if area not in names or not defined[names.index(area)].any():
+    def value(one: Measure) -> float | None:
+        a = one.area
+        if not defined[a].any():
             return None
-        a = names.index(area)
-        bound = _mean_precision(recall[-1, ious, a], shared[-1, ious, a], defined=defined[a])
-        return float(bound.mean())
-
-    def precision_at(iou: float) -> float | None:
-        t = iou_index(settings, iou)
-        return None if t is None else average_precision(slice(t, t + 1))
-
-    def average_recall(area: str = "all", count: int | None = None) -> float | None:
-        counts = settings.max_detections
-        if area not in names or not defined[names.index(area)].any():
-            return None
-        if count is not None and count not in counts:
-            return None
-        a, m = names.index(area), -1 if count is None else counts.index(count)
+        if not one.is_recall:
+            bound = _mean_precision(
+                recall[-1, one.ious, a], shared[-1, one.ious, a], defined=defined[a]
+            )
+            return float(bound.mean())
+        m = settings.max_detections.index(one.count)
         by_class = recall[m, :, a][:, defined[a]].mean(axis=1)
         return float(np.minimum(by_class, shared[m, :, a] + _ROUNDING).mean())
 
-    return CocoStatistics(
-        ap=average_precision(),
-        ap50=precision_at(0.5),
-        ap75=precision_at(0.75),
-        ap_small=average_precision(area="small"),
-        ap_medium=average_precision(area="medium"),
-        ap_large=average_precision(area="large"),
-        ar_1=average_recall(count=1),
-        ar_10=average_recall(count=10),
-        ar_100=average_recall(count=100),
-        ar_small=average_recall("small"),
-        ar_medium=average_recall("medium"),
-        ar_large=average_recall("large"),
-    )
+    return coco_statistics(settings, value)

@@ -28,6 +28,7 @@ from kfdet.core.feasibility.overlaps import Overlaps
 from kfdet.schema.dataset import LabelMap
 from kfdet.schema.detector_config import DetectorConfig, NmsConfig
 from kfdet.schema.metrics import COCO, CocoSettings
+from kfdet.wording import plural
 
 _FOUND_IOU = 0.5
 _PERFECT = 1 - 1e-9
@@ -137,14 +138,14 @@ def reasons_below_one(
     none = int(np.count_nonzero(objects.counted & (reach == 0)))
     some = int(np.count_nonzero(objects.counted & (reach > 0) & (reach < 1 - 1e-6)))
     if none:
-        yield f"{none:,} boxes have no area inside their image: no answer overlaps them."
+        yield f"{plural(none, 'box')} without area inside the image: no answer overlaps such a box."
     if some:
-        yield f"{some:,} boxes reach beyond their image, where a detector's answers end."
+        yield f"{plural(some, 'box')} beyond the border of the image, where a detector's answers end."
     most = settings.max_detections[-1]
     crowded = _crowded(objects, most=most)
     if crowded:
         yield (
-            f"{crowded:,} boxes are beyond the {most:,} of a class in an image that "
+            f"{plural(crowded, 'box')} beyond the {most:,} of a class in an image that "
             "the evaluation counts."
         )
     if not (none or some or crowded):

@@ -16,7 +16,8 @@ from kfdet.core.slices import BOX_SLICES
 from kfdet.core.uncertainty import Estimate, Spread, Subject
 from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses, RuleFeasibility
 from kfdet.schema.gate_policy import LOW_IS_GOOD, ChampionRule, GatePolicy, GateRule
-from kfdet.schema.metrics import METRIC_NAMES, ApAtIou, Metrics
+from kfdet.schema.metrics import ApAtIou, Metrics, is_statistic
+from kfdet.wording import plural
 
 Outcome = Literal["reachable", "at_risk", "out_of_reach"]
 
@@ -101,16 +102,22 @@ class _View:
         return entry or self.ceilings
 
     @property
+    def boxes(self) -> int:
+        """That the metric rests on: of ap_small the small ones alone."""
+        area = self.rule.metric.partition("_")[2]
+        return self.own.boxes_by_area.get(area, self.own.boxes)
+
+    @property
     def ceiling(self) -> float | None:
         if self.rule.metric == "ap_at_iou":
             return _nearest(self.own.ap_by_iou, self.rule.at or 0.0)
-        if self.rule.metric in METRIC_NAMES:
+        if is_statistic(self.rule.metric):
             return self.own.ceiling.value(self.rule.metric)
         return _at_recall(self.rule, self.own.recall_50)
 
     @property
     def perfect(self) -> float | None:
-        if self.rule.metric in METRIC_NAMES:
+        if is_statistic(self.rule.metric):
             return self.own.perfect.value(self.rule.metric)
         if self.rule.metric == "ap_at_iou":
             # What is answered exactly is found at every threshold.
@@ -143,9 +150,7 @@ class _View:
         if self.curve is None:
             return None
         error = self.curve.at(value, paired=False)
-        return Estimate.of_value(
-            value, Spread(standard_error=error, excess=0.0), boxes=self.own.boxes
-        )
+        return Estimate.of_value(value, Spread(standard_error=error, excess=0.0), boxes=self.boxes)
 
     def error_at(self, value: float) -> float | None:
         """Returns the standard error there."""
@@ -157,7 +162,7 @@ class _View:
         if self.curve is None:
             return None
         spread = Spread(standard_error=self.curve.at(value, paired=True), excess=0.0)
-        return Estimate.of_difference(0.0, spread, boxes=self.own.boxes).standard_error
+        return Estimate.of_difference(0.0, spread, boxes=self.boxes).standard_error
 
     def result(
         self,
@@ -177,7 +182,7 @@ class _View:
             rule=words, metric=self.rule.metric, class_name=self.rule.class_name,
             threshold=threshold, margin=margin, outcome=outcome, reason=reason, remedy=remedy,
             ceiling=self.ceiling if bounded else None,
-            perfect=self.perfect if bounded else None, boxes=self.own.boxes,
+            perfect=self.perfect if bounded else None, boxes=self.boxes,
             confidence=self.confidence, by_interval=self.by_interval, standard_error=error,
             half_width=None if error is None else self.quantile * error,
             detectable=(
@@ -195,14 +200,14 @@ def _unfit(view: _View) -> tuple[str, str] | None:
             f"{view.subject} is undefined: the {split} set has no ground truth for it.",
             f"Add such objects to the {split} set, or drop the rule.",
         )
-    if view.own.boxes < view.policy.min_boxes:
+    if view.boxes < view.policy.min_boxes:
         return (
             (
-                f"{view.subject} rests on {view.own.boxes:,} boxes, and gate.min_boxes counts a value "
-                f"from {view.policy.min_boxes:,} on."
+                f"{view.subject} rests on {plural(view.boxes, 'box')}, and gate.min_boxes counts a "
+                f"value from {view.policy.min_boxes:,} on."
             ),
             (
-                f"Add {view.policy.min_boxes - view.own.boxes:,} boxes to the {split} set, or lower "
+                f"Add {plural(view.policy.min_boxes - view.boxes, 'box')} to the {split} set, or lower "
                 "gate.min_boxes."
             ),
         )
@@ -265,7 +270,7 @@ def _untellable(
         words, "at_risk",
         f"{view.subject} would have to be measured at {seen} for its interval to stay above "
         f"{at_least:g}, and a perfect detector scores {perfect:.4f}.",
-        f"Add about {more:,} images to the {view.ceilings.split} set." if more else
+        f"Add about {plural(more, 'image')} to the {view.ceilings.split} set." if more else
         "Lower the threshold.", threshold=at_least, error=error, needed=needed, more_images=more,
     )  # fmt: skip
 
@@ -305,7 +310,7 @@ def _told_apart(view: _View, words: str, *, margin: float, error: float) -> Rule
         return view.result(words, "reachable", reason, margin=margin, error=error)
     more = _more(view, error, wanted)
     remedy = (
-        f"Add about {more:,} images to the {view.ceilings.split} set, or allow for more."
+        f"Add about {plural(more, 'image')} to the {view.ceilings.split} set, or allow for more."
         if more
         else "Allow for a drop that is at least as wide as the interval."
     )
@@ -450,7 +455,7 @@ def _cause(view: _View) -> tuple[str, str]:
             "Raise detector.nms.max_detections.",
         ),
         "unfindable": (
-            f"{losses.unfindable:,} boxes have no area inside their image",
+            f"{plural(losses.unfindable, 'box')} without area inside the image",
             "Correct these boxes, or leave their records out.",
         ),
     }
