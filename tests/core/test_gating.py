@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.gating import Champion, decide
 from kfdet.errors import ConfigError
+from kfdet.schema.base import parse
 from kfdet.schema.gate_policy import ChampionRule, GatePolicy, GateRule
 from kfdet.schema.metrics import METRIC_NAMES, CocoSettings
 
@@ -132,6 +133,33 @@ def test_an_undefined_metric_fails_even_at_a_threshold_of_zero():
     assert decision.decision == "fail"
     assert "undefined" in decision.reasons[0]
     assert decision.rules[0].seen is None
+
+
+@pytest.mark.parametrize(("boxes", "value"), [(0, None), (9, 0.9)])
+def test_what_rests_on_too_few_boxes_is_not_told_even_when_there_is_none(boxes, value):
+    scarce = metrics(classes={"circle": statistics(value)})
+    (entry,) = scarce.classes
+    scarce = scarce.model_copy(
+        update={"classes": (entry.model_copy(update={"boxes": boxes, "boxes_by_area": {"small": 3}}),)}
+    )  # fmt: skip
+    asked = policy(at_least(0.5, class_name="circle")).model_copy(update={"min_boxes": 10})
+    decision = decide(scarce, policy=asked, champion=None)
+    assert decision.decision == "insufficient_evidence"
+    assert f"rests on {boxes} boxes" in decision.reasons[0]
+    assert "from 10 on" in decision.reasons[0]
+    strange = policy(at_least(0.5, class_name="cube")).model_copy(update={"min_boxes": 10})
+    assert decide(scarce, policy=strange, champion=None).decision == "fail"
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [("at_least", "rules.0"), ("at", "rules.0"), ("min_boxes", ""), ("confidence", ""), ("seed", "")],
+)  # fmt: skip
+def test_true_is_no_number(key, where):
+    rule = {"metric": "ap", "at_least": 0.5}
+    data = {"rules": [rule | ({key: True} if where else {})]} | ({} if where else {key: True})
+    with pytest.raises(ConfigError, match=f"{key} must be a number"):
+        parse(GatePolicy, data, where="gate")
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
             hint = did_you_mean(word, [choice.strip(" '") for choice in choices.split(",")])
         elif "unrecognized arguments: " in message:
             word = message.split("unrecognized arguments: ")[1].split()[0].split("=")[0]
-            hint = did_you_mean(word, _all_options(self))
+            hint = did_you_mean(word, _all_options(self) - {word})
         self.print_usage(sys.stderr)
         text = f"{self.prog}: {message}. {hint}".rstrip()
         print(f"{text}\nSee: {self.prog} --help", file=sys.stderr)

@@ -122,12 +122,25 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
         return " ".join(part for part in (f'unknown key "{path}".', hint, allowed) if part)
     if fault["type"] == "missing":
         return f'"{path}" is missing and has no default'
-    message = fault["msg"].removeprefix("Value error, ")
+    message = _message(fault)
     if fault["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
         message = ". ".join(filter(None, (message, did_you_mean(str(fault["input"]), known))))
     shown = repr(fault["input"])
     return f'"{path}": {message}; got {shown if len(shown) <= 80 else shown[:77] + "..."}'
+
+
+def _message(fault: Any) -> str:
+    """Returns Pydantic's words without those that only who knows Python understands."""
+    if fault["type"] in ("tuple_type", "list_type"):
+        return "must be a list"
+    if fault["type"] in ("dict_type", "model_type", "mapping_type"):
+        return "must be `key: value` lines"
+    if fault["type"] == "too_short":
+        least = fault["ctx"]["min_length"]
+        return f"needs at least {least} {'entry' if least == 1 else 'entries'}"
+    message: str = fault["msg"]
+    return message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
 
 
 def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:

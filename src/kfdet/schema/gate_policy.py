@@ -41,7 +41,20 @@ METRICS_AT: dict[str, str] = {
 LOW_IS_GOOD: tuple[str, ...] = ("calibration_error",)
 
 
-class ChampionRule(Schema):
+class _Policy(Schema):
+    """A part of a policy, where `true` is no 1."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, data: Any) -> Any:
+        for key, value in data.items() if isinstance(data, dict) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f"{key} must be a number or text, and not {str(value).lower()}")
+        return data
+
+
+class ChampionRule(_Policy):
     """A comparison with the champion: exactly one of the two keys."""
 
     max_drop: Annotated[float, Field(ge=0)] | None = Field(
@@ -65,7 +78,7 @@ class SliceName(Schema):
     name: str = Field(description="which part: `below 16 px`")
 
 
-class GateRule(Schema):
+class GateRule(_Policy):
     """One condition on one metric: a threshold, a comparison, or both.
 
     `precision`, `recall` and `f1` are those at the score of the highest F1: of all classes together,
@@ -130,7 +143,7 @@ class GateRule(Schema):
         return self
 
 
-class GatePolicy(Schema):
+class GatePolicy(_Policy):
     """What a model must show before it is exported. An empty policy is refused.
 
     Without `confidence` a rule looks at the measured value alone. With it, a rule holds when the

@@ -103,6 +103,16 @@ def test_too_few_boxes_and_an_undefined_metric_can_not_hold():
     assert absent.ceiling is None
 
 
+def test_a_rule_about_small_objects_rests_on_the_small_ones():
+    found = ceilings().model_copy(update={"boxes_by_area": {"small": 4, "medium": 96}})
+    rules = [
+        judge({"metric": f"ap_{area}", "at_least": 0.5}, found=found, min_boxes=10)[0]
+        for area in ("small", "medium")
+    ]
+    assert [(rule.outcome, rule.boxes) for rule in rules] == [("out_of_reach", 4), ("reachable", 96)]  # fmt: skip
+    assert "rests on 4 boxes" in rules[0].reason
+
+
 def test_a_rule_judged_by_its_interval_needs_room_above_the_threshold():
     rule = threshold(0.5, confidence=0.95)
     assert rule.outcome == "reachable"
