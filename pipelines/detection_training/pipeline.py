@@ -279,7 +279,12 @@ def _champion_on_the_same_images(
         # The champion may have changed since an equal task ran: never from the cache.
         looked = light(
             of_champion(champion)(
-                policy=policy, registry=registry, model=model, split="test", manifest=manifest
+                policy=policy,
+                registry=registry,
+                model=model,
+                split="test",
+                measurement=measurement,
+                manifest=manifest,
             )
         ).set_caching_options(enable_caching=False)
         with dsl.If(looked.outputs["Output"] == "evaluate", name="measured-elsewhere"):

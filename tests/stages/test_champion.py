@@ -22,6 +22,7 @@ from kfdet.errors import ArtifactError
 from kfdet.progress import Progress
 from kfdet.schema.gate import Decision
 from kfdet.schema.gate_policy import GatePolicy
+from kfdet.schema.metrics import COCO, MeasurementConfig
 from kfdet.schema.training import SelectedCheckpoint
 from kfdet.stages import champion, gate, publish, record
 from kfdet.storage.documents import read_document, write_document
@@ -37,14 +38,16 @@ COMPARES = GatePolicy.model_validate(
 )  # fmt: skip
 THRESHOLD = GatePolicy.model_validate({"rules": [{"metric": "ap", "at_least": 0.0}]})
 PUBLISHED_ON, NEW = "test", "another test set"
+PLAIN = MeasurementConfig()
+WIDER = MeasurementConfig(areas={"tiny": (0, 900)}, max_detections=(1, 300))
 
 
-def write_metrics(folder, *, model, split, seed=1, labels=LABELS):
+def write_metrics(folder, *, model, split, seed=1, labels=LABELS, settings=COCO):
     """Metrics of a model on a split, with the evidence beside them."""
     data = random_data(seed, images=30, classes=len(labels.classes), unlisted_class=False)
-    matched = gather_evidence(data, label_map=labels)
+    matched = gather_evidence(data, label_map=labels, settings=settings)
     document = metrics_document(
-        evaluate(data, label_map=labels), data,
+        evaluate(data, label_map=labels, settings=settings), data,
         shard_result(data, checkpoint_digest=model, split_digest=digest(split)), label_map=labels,
         evidence_digest=write_evidence(folder / "evidence", matched),
     )  # fmt: skip
@@ -92,11 +95,11 @@ def publish_champion(case, *, labels=LABELS):
     return export
 
 
-def look(case, *, split=NEW, policy=COMPARES, labels=LABELS):
+def look(case, *, split=NEW, policy=COMPARES, labels=LABELS, config=PLAIN):
     folder = case.folder
     write_document(folder / "manifest.json", manifest(split_manifest([30], name=split), labels))
     return champion.run(
-        policy=policy, registry=case.registry, model="shapes", split="test",
+        policy=policy, registry=case.registry, model="shapes", split="test", config=config,
         manifest=folder / "manifest.json", selected=folder / "selected.json",
         progress=Progress("champion", quiet=True),
     )  # fmt: skip
@@ -109,9 +112,11 @@ def keep(case, measured):
     )  # fmt: skip
 
 
-def judge(case, *, policy=COMPARES, split=NEW):
+def judge(case, *, policy=COMPARES, split=NEW, settings=COCO):
     folder = case.folder
-    write_metrics(folder / "candidate", model=digest("candidate"), split=split, seed=2)
+    write_metrics(
+        folder / "candidate", model=digest("candidate"), split=split, seed=2, settings=settings
+    )
     gate.run(
         metrics=folder / "candidate" / "metrics.json", evidence=folder / "candidate" / "evidence",
         policy=policy, registry=case.registry, model="shapes",
@@ -161,6 +166,28 @@ def test_what_was_measured_again_is_compared_with_and_not_measured_twice(case):
     # The champion's own numbers stay what they were.
     assert look(case, split=PUBLISHED_ON).answer == "keep"
     assert judge(case, split=PUBLISHED_ON).rules[0].champion != again.overall.ap
+
+
+def test_by_other_settings_it_is_measured_again_on_the_same_images(case):
+    export = publish_champion(case)
+    chosen, place = WIDER.settings(), {"split": PUBLISHED_ON}
+    assert look(case, **place, config=WIDER).answer == "evaluate"
+    asked = GatePolicy.model_validate(
+        COMPARES.model_dump() | {"rules": [{"metric": "ap_tiny", "champion": {"max_drop": 0.5}}]}
+    )
+    before = judge(case, policy=asked, **place, settings=chosen)
+    assert before.decision == "insufficient_evidence"
+    assert "by other IoU thresholds, areas or counts" in before.reasons[0]
+    again = case.folder / "again"
+    write_metrics(again, model=export.content_digest, **place, settings=chosen)
+    keep(case, again)
+    assert look(case, **place, config=WIDER).answer == "keep"
+    assert look(case, **place).answer == "keep"
+    compared = judge(case, policy=asked, **place, settings=chosen).rules[0]
+    assert compared.champion is not None
+    assert compared.standard_error is not None
+    # On other images it is still unknown by these settings, and by COCO's.
+    assert look(case, config=WIDER).answer == look(case).answer == "evaluate"
 
 
 def test_keeping_it_twice_changes_nothing(case):

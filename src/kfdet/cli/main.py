@@ -337,11 +337,6 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     )
     for parser in (select, merge, metrics):
         parser.add_argument("--engine", choices=("hotcoco", "pycocotools"), default="hotcoco")
-        parser.add_argument(
-            "--evaluation",
-            metavar="FILE",
-            help="IoU thresholds, areas, counts and slices: YAML, or a run configuration",
-        )
 
     for parser in (merge, metrics):
         parser.add_argument(
@@ -358,7 +353,14 @@ def _add_stage_verbs(verbs: _Verbs) -> None:
     inputs(champion, manifest=manifest)
     champion.add_argument("--split", choices=("train", "val", "test"), default="test")
 
-    record = stage("record", "keep what the champion scored on other images")
+    for parser in (select, merge, metrics, champion):
+        parser.add_argument(
+            "--evaluation",
+            metavar="FILE",
+            help="IoU thresholds, areas, counts and slices: YAML, or a run configuration",
+        )
+
+    record = stage("record", "keep what the champion scored on other images, or by other settings")
     inputs(record, metrics="metrics.json of the champion's export, with its evidence beside it")
 
     gate = stage("gate", "hold metrics against a policy and the champion")

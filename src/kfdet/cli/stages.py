@@ -218,6 +218,7 @@ def champion(arguments: argparse.Namespace) -> None:
         registry=arguments.registry,
         model=arguments.model,
         split=arguments.split,
+        config=_measurement(arguments.evaluation),
         manifest=Path(arguments.manifest),
         selected=Path(arguments.out) / "selected.json",
     )

@@ -133,12 +133,14 @@ def why_incomparable(metrics: Metrics, champion: Champion) -> str:
     if metrics.split_digest != champion.metrics.split_digest:
         return (
             f"{rival} was measured on another {metrics.split} set and not again on this one, so that "
-            "the two numbers can't be compared."
+            "the two numbers can't be compared. The pipeline measures its export again; by hand, "
+            "`evaluate`, `merge` and `record` do."
         )
     if metrics.settings != champion.metrics.settings:
         return (
-            f"{rival} was measured with other IoU thresholds, areas or counts and not again with "
-            "these, so that the two numbers can't be compared."
+            f"{rival} was measured by other IoU thresholds, areas or counts, so that the two numbers "
+            "can't be compared. The pipeline measures its export again; by hand, `evaluate`, `merge` "
+            "and `record` do."
         )
     return ""
 

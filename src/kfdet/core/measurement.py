@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kfdet.core.coco import Engine, Evaluation, EvaluationData, canonical, evaluate
@@ -70,14 +69,12 @@ class MeasurementResult:
     """What a stage that measures says of it.
 
     Attributes:
-        overall: The 12 COCO statistics.
-        more: What the settings add to them.
+        overall: The 12 COCO statistics, and what the settings add to them.
         images: Images evaluated, also those without detections.
         detections: Detections evaluated.
     """
 
     overall: CocoStatistics
-    more: Mapping[str, float | None]
     images: int
     detections: int
 
@@ -86,7 +83,6 @@ def measurement_result(document: Metrics) -> MeasurementResult:
     """Returns what stands first in the metrics."""
     return MeasurementResult(
         overall=document.overall,
-        more=document.more,
         images=document.images,
         detections=document.detections,
     )

@@ -1,4 +1,4 @@
-"""champion: whether the champion must be measured again, on the images that the candidate is."""
+"""champion: whether the champion must be measured again, on the images and as the candidate is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest, Split
 from kfdet.schema.gate_policy import GatePolicy
+from kfdet.schema.metrics import MeasurementConfig
 from kfdet.schema.training import CheckpointRef, SelectedCheckpoint
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry
@@ -33,20 +34,22 @@ def run(
     registry: str,
     model: str,
     split: Split,
+    config: MeasurementConfig,
     manifest: Path,
     selected: Path,
     progress: Progress,
 ) -> ChampionResult:
-    """Looks whether the registry's champion was measured on the images of this run.
+    """Looks whether the registry's champion was measured on the images of this run, and as this run does.
 
     It is asked to be evaluated again only where the policy compares with it, it knows the same
-    classes, and no measurement on these very images lies in the registry yet.
+    classes, and no measurement on these very images by these settings lies in the registry yet.
 
     Args:
         policy: What the gate will ask for.
         registry: Folder of the model registry.
         model: Name of the model in it.
         split: The split that the gate looks at.
+        config: What is measured.
         manifest: Of the validated data.
         selected: Where the champion's export is named, in the form of a checkpoint.
         progress: Told the answer.
@@ -64,16 +67,18 @@ def run(
     place, export = published.export(found)
     reference = CheckpointRef(step=export.checkpoint_step, uri=place, digest=export.content_digest)
     write_document(selected, SelectedCheckpoint(checkpoint=reference))
-    digest = data.split(split).digest
+    digest, settings = data.split(split).digest, config.settings()
     answer: Answer = "keep"
     if not any(rule.champion for rule in policy.rules):
         note = "the policy does not compare with it"
-    elif published.measured_on(found, split_digest=digest) is not None:
+    elif published.measured_on(found, split_digest=digest, settings=settings) is not None:
         note = f"it was measured on this {split} set"
     elif export.label_map != data.label_map:
         note = "it knows other classes, so that the gate can't compare with it"
     else:
-        note, answer = f"it was measured on another {split} set: it is evaluated again", "evaluate"
+        same = found.metrics.split_digest == digest
+        way = "by other settings of evaluation" if same else f"on another {split} set"
+        note, answer = f"it was measured {way}: it is evaluated again", "evaluate"
     progress.note(f"the champion is version {found.version}; {note}")
     return ChampionResult(answer=answer, version=found.version)
 

@@ -20,7 +20,7 @@ from kfdet.report.feasibility import feasibility_page
 from kfdet.schema.dataset import SPLITS, Manifest, Split
 from kfdet.schema.feasibility import Estimates, Feasibility, FeasibilityVerdict
 from kfdet.schema.gate_policy import GatePolicy
-from kfdet.schema.metrics import MeasurementConfig
+from kfdet.schema.metrics import CocoSettings, MeasurementConfig
 from kfdet.schema.run_config import FeasibilityConfig
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.atomic import write_text
@@ -102,7 +102,7 @@ def run(
         label_map=data.label_map,
         severities=severities_under(severities),
         settings=measurement.settings(),
-        rival=_rival(champions),
+        rival=_rival(champions, split_digest=data.test.digest, settings=measurement.settings()),
     )
     answer = assess(question, splits, test_digest=data.test.digest, estimates=estimates)
     write_document(feasibility, answer)
@@ -123,11 +123,16 @@ def run(
     )
 
 
-def _rival(champions: ModelRegistry | None) -> Rival | None:
+def _rival(
+    champions: ModelRegistry | None, *, split_digest: str, settings: CocoSettings
+) -> Rival | None:
     if champions is None:
         return None
     champion = champions.champion()
-    return Rival(metrics=champion.metrics if champion else None)
+    if champion is None:
+        return Rival(exists=False)
+    measured = champions.measured_on(champion, split_digest=split_digest, settings=settings)
+    return Rival(exists=True, metrics=measured.metrics if measured else None)
 
 
 def _objects(

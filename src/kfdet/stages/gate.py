@@ -67,7 +67,10 @@ def run(
     published = ModelRegistry(registry, model=model)
     champion = published.champion()
     if champion is not None:
-        champion = published.measured_on(champion, split_digest=candidate.split_digest) or champion
+        again = published.measured_on(
+            champion, split_digest=candidate.split_digest, settings=candidate.settings
+        )
+        champion = again or champion
     matched = None
     if policy.needs_intervals():
         matched = _evidence(candidate, evidence)

@@ -35,7 +35,7 @@ from kfdet.schema.export import (
     RegistryVersion,
 )
 from kfdet.schema.gate import Decision
-from kfdet.schema.metrics import Metrics
+from kfdet.schema.metrics import CocoSettings, Metrics
 from kfdet.storage.atomic import write_text
 from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document, write_document
@@ -192,23 +192,29 @@ class ModelRegistry:
         place = self._shelf.version(champion.version)
         return place, read_document(ExportManifest, join(place, EXPORT_FILE))
 
-    def measured_on(self, champion: Champion, *, split_digest: str) -> Champion | None:
-        """Returns a champion with its metrics on a split, or None where there are none.
+    def measured_on(
+        self, champion: Champion, *, split_digest: str, settings: CocoSettings
+    ) -> Champion | None:
+        """Returns a champion with its metrics on a split by some settings, or None without any.
 
         Raises:
-            ArtifactError: What lies there was measured on other images, or of another export.
+            ArtifactError: What lies there was measured on other images or by other settings, or of
+                another export.
         """
-        if champion.metrics.split_digest == split_digest:
+        published = champion.metrics
+        if (published.split_digest, published.settings) == (split_digest, settings):
             return champion
-        place = join(self._measured(champion, split_digest), METRICS_FILE)
+        place = join(self._measured(champion, split_digest, settings), METRICS_FILE)
         if store_of(place).find(place) is None:
             return None
         metrics = read_document(Metrics, place)
-        self._check_measured(metrics, champion, split_digest=split_digest, where=place)
+        self._check_measured(
+            metrics, champion, split_digest=split_digest, settings=settings, where=place
+        )
         return dataclasses.replace(champion, metrics=metrics, measured_again=True)
 
     def record(self, metrics: Metrics, evidence: Path) -> int:
-        """Keeps what the champion's export scored on other images than it was published with.
+        """Keeps what the champion's export scored on other images, or by other settings.
 
         What is kept already stays. The metrics are written last: without them nothing is there.
         Several runs may do it at the same time: the first to write its metrics is the one that counts.
@@ -223,33 +229,42 @@ class ModelRegistry:
         champion = self.champion()
         if champion is None:
             raise ArtifactError("there is no champion", where=self._folder)
-        split = metrics.split_digest
-        self._check_measured(metrics, champion, split_digest=split, where="the metrics")
+        split, settings = metrics.split_digest, metrics.settings
+        self._check_measured(
+            metrics, champion, split_digest=split, settings=settings, where="the metrics"
+        )
         _check_evidence(metrics, evidence)
-        if self.measured_on(champion, split_digest=split) is None:
+        if self.measured_on(champion, split_digest=split, settings=settings) is None:
             if metrics.evidence_digest is not None:
                 for file in sorted(path for path in evidence.iterdir() if path.is_file()):
                     there = join(self._measured_evidence(champion, metrics), file.name)
                     store_of(there).upload(file, there)
-            place = join(self._measured(champion, split), METRICS_FILE)
+            place = join(self._measured(champion, split, settings), METRICS_FILE)
             with contextlib.suppress(StaleGeneration):
                 store_of(place).replace(place, metrics.pretty_json().encode(), expected=NOTHING)
         return champion.version
 
-    def _measured(self, champion: Champion, split_digest: str) -> str:
-        return join(self._shelf.version(champion.version), _MEASURED, split_digest)
+    def _measured(self, champion: Champion, split_digest: str, settings: CocoSettings) -> str:
+        chosen = "" if settings.are_coco else f"-{settings.fingerprint()[:16]}"
+        return join(self._shelf.version(champion.version), _MEASURED, f"{split_digest}{chosen}")
 
     def _measured_evidence(self, champion: Champion, metrics: Metrics) -> str:
         # By its digest: what two runs write at the same time is never mixed.
-        folder = self._measured(champion, metrics.split_digest)
+        folder = self._measured(champion, metrics.split_digest, metrics.settings)
         return join(folder, EVIDENCE_FOLDER, (metrics.evidence_digest or "")[:16])
 
     def _check_measured(
-        self, metrics: Metrics, champion: Champion, *, split_digest: str, where: str
+        self,
+        metrics: Metrics,
+        champion: Champion,
+        *,
+        split_digest: str,
+        settings: CocoSettings,
+        where: str,
     ) -> None:
         _, export = self.export(champion)
-        if (metrics.checkpoint_digest, metrics.split_digest) == (
-            export.content_digest, split_digest,
+        if (metrics.checkpoint_digest, metrics.split_digest, metrics.settings) == (
+            export.content_digest, split_digest, settings,
         ):  # fmt: skip
             return
         raise ArtifactError(

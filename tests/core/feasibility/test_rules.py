@@ -151,8 +151,8 @@ def test_one_rule_with_both_keys_gives_two_entries_in_the_gates_words():
 GAIN = {"metric": "ap", "champion": {"min_gain": 0.1}}
 
 
-def champion(value, **changes):
-    return Rival(metrics=metrics(statistics(value), **changes))
+def champion(value):
+    return Rival(exists=True, metrics=metrics(statistics(value)))
 
 
 def test_a_gain_over_the_champion_that_lies_above_the_ceiling_is_out_of_reach():
@@ -161,18 +161,16 @@ def test_a_gain_over_the_champion_that_lies_above_the_ceiling_is_out_of_reach():
     assert "the champion has 0.9000, and 1.0000 is asked for" in rule.reason
     (near,) = judge(GAIN, found=ceilings(0.95, 0.9), rival=champion(0.85))
     assert near.outcome == "reachable"
-    (foreign,) = judge(
-        GAIN, found=ceilings(0.95), rival=champion(0.9, split_digest=digest("other"))
-    )
+    (foreign,) = judge(GAIN, found=ceilings(0.95), rival=Rival(exists=True))
     assert foreign.outcome == "reachable"
 
 
 def test_without_a_champion_a_rule_that_then_fails_can_not_hold():
-    (known,) = judge(GAIN, rival=Rival(metrics=None), no_champion="fail")
+    (known,) = judge(GAIN, rival=Rival(exists=False), no_champion="fail")
     assert known.outcome == "out_of_reach"
     (unknown,) = judge(GAIN, no_champion="fail")
     assert unknown.outcome == "at_risk"
-    (fine,) = judge(GAIN, rival=Rival(metrics=None), no_champion="pass")
+    (fine,) = judge(GAIN, rival=Rival(exists=False), no_champion="pass")
     assert fine.outcome == "reachable"
 
 

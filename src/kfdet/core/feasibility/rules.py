@@ -71,13 +71,16 @@ def judge_rules(
 
 @dataclass(frozen=True, kw_only=True)
 class Rival:
-    """What the registry says.
+    """What the registry says of the champion.
 
     Attributes:
-        metrics: The champion's; None when there is no champion.
+        exists: Whether there is one.
+        metrics: Of it on the images that the gate looks at, by the same settings; None where it was
+            not measured so.
     """
 
-    metrics: Metrics | None
+    exists: bool
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +132,7 @@ class _View:
     def theirs(self) -> float | None:
         """The champion's value, where it was measured on the same images."""
         metrics = self.rival.metrics if self.rival else None
-        if metrics is None or metrics.split_digest != self.ceilings.split_digest:
-            return None
-        return read(metrics, self.rule).value
+        return None if metrics is None else read(metrics, self.rule).value
 
     @property
     def by_interval(self) -> bool:
@@ -333,7 +334,7 @@ def _told_apart(view: _View, words: str, *, margin: float, error: float) -> Rule
 
 
 def _without_champion(view: _View) -> tuple[str, str] | None:
-    if view.rival is None or view.rival.metrics is not None or view.policy.no_champion != "fail":
+    if view.rival is None or view.rival.exists or view.policy.no_champion != "fail":
         return None
     return "There is no champion, and gate.no_champion is fail.", _FIRST_CHAMPION
 
