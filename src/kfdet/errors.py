@@ -3,7 +3,8 @@
 KfdetError                       1   anything kfdet explains itself
 ├── UsageError                   2   a wrong command line
 ├── DataError                   10   records, label maps, COCO or VOC files
-│   └── ArtifactError           10   a file written by another stage is missing, damaged or foreign
+│   ├── ArtifactError           10   a file written by another stage is missing, damaged or foreign
+│   └── FaultyDataError         10   what validate found (kfdet.core.validation.findings)
 ├── ConfigError                 11   run configuration, detector or gate policy
 ├── StorageError                 1   disk full, no permission, unreachable location
 ├── ClusterError                 1   Kubeflow Pipelines unreachable, refusing or of another version

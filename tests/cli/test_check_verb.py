@@ -80,3 +80,13 @@ def test_invalid_data_are_refused_as_validate_refuses_them(folder):
     assert "record-data-corrupt" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "out" / "check" / "feasibility.json").exists()
+    asked = kfdet_check(folder, "--json")
+    assert asked.returncode == 10
+    assert json.loads(asked.stdout) == {
+        "counts": {"record-data-corrupt": 1},
+        "errors": 1,
+        "warnings": 0,
+        "findings": "out/check/findings.json",
+        "quarantine": "out/check/quarantine.json",
+        "report": "out/check/data.html",
+    }

@@ -51,6 +51,46 @@ def test_an_error_ends_with_10_and_says_how_many_of_which_and_where_first(folder
     assert not (folder / "out" / "manifest.json").exists()
 
 
+def test_faulty_data_are_answered_in_json_and_end_as_without(folder: Path):
+    words = kfdet(folder, "validate", "run.yaml", "--out", "out")
+    assert words.stdout == ""
+    done = kfdet(folder, "validate", "run.yaml", "--out", "out", "--json")
+    assert done.returncode == 10
+    assert done.stderr == words.stderr
+    assert json.loads(done.stdout) == {
+        "counts": {"box-no-area": 3, "image-format-mismatch": 1},
+        "errors": 3,
+        "warnings": 1,
+        "findings": "out/findings.json",
+        "quarantine": "out/quarantine.json",
+        "report": "out/report.html",
+    }
+    assert all((folder / "out" / name).is_file() for name in ("quarantine.json", "report.html"))
+
+
+def test_data_that_are_not_looked_at_have_no_answer(folder: Path):
+    assert kfdet(folder, "validate", "run.yaml", "--out", "out").returncode == 10
+    missing = ("--set", "dataset.quarantine=gone.json", "--json")
+    done = kfdet(folder, "validate", "run.yaml", "--out", "out", *missing)
+    assert (done.returncode, done.stdout) == (10, "")
+
+
+def test_sound_data_and_groups_have_their_counts_too(folder: Path):
+    lowered = ("--set", "dataset.severities={box-no-area: warning}")
+    done = kfdet(folder, "validate", "run.yaml", "--out", "out", *lowered)
+    assert "counts           image-format-mismatch (1); box-no-area (3)" in done.stdout
+    done = kfdet(folder, "validate", "run.yaml", "--out", "out", "--json", *lowered)
+    assert json.loads(done.stdout)["counts"] == {"box-no-area": 3, "image-format-mismatch": 1}
+    group = ("--group", "0", "--num-groups", "1", "--json")
+    done = kfdet(folder, "examine", "run.yaml", "--out", "out", *group)
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert (answer["counts"], answer["faults"]) == (
+        {"box-no-area": 3, "image-format-mismatch": 1},
+        4,
+    )
+
+
 def test_severities_are_set_in_the_configuration(folder: Path):
     lowered = ("--set", "dataset.severities={box-no-area: warning}", "--json")
     done = kfdet(folder, "validate", "run.yaml", "--out", "out", *lowered)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -132,8 +133,19 @@ def test_rows_of_another_group_are_refused(tmp_path: Path):
 
 def test_a_group_that_there_is_not_is_wrong_usage(tmp_path: Path):
     config = write_dataset(tmp_path / "data")
-    with pytest.raises(UsageError, match="no group 2 of 2"):
-        examine.run(dataset=config, group=2, num_groups=2, out=tmp_path / "g", progress=QUIET)
+    for group, num_groups, words in (
+        (2, 2, "no group 2 of 2; expected a number from 0 to 1. Groups are counted from zero."),
+        (-1, 2, "no group -1 of 2; expected a number from 0 to 1."),
+        (1, 1, "no group 1 of 1; expected 0."),
+        (0, 0, "--num-groups: shards can't be shared out over 0 groups; expected 1 or more."),
+        (0, -3, "over -3 groups; expected 1 or more. --num-groups 1 examines all of them in one."),
+    ):
+        with pytest.raises(UsageError, match=re.escape(words)):
+            examine.run(
+                dataset=config, group=group, num_groups=num_groups, out=tmp_path / "g",
+                progress=QUIET,
+            )  # fmt: skip
+    assert not (tmp_path / "g").exists()
 
 
 def test_the_result_counts_what_is_in_the_group(tmp_path: Path):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kfdet.cli.output import FEASIBILITY_EXIT_CODES
+from kfdet.cli.output import FEASIBILITY_EXIT_CODES, faults_answered
 from kfdet.cli.plain import plain
 from kfdet.core.experiment import resolve
 from kfdet.core.feasibility.estimates import estimate
@@ -43,7 +43,22 @@ def check(arguments: argparse.Namespace) -> int:
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     out = Path(arguments.out)
     progress = Progress.from_environment("check")
-    manifest, experiment = _resolved(config, out, progress)
+    written = {
+        "findings": out / "findings.json",
+        "quarantine": out / "quarantine.json",
+        "report": out / "data.html",
+    }
+    with faults_answered(as_json=arguments.json, written=written):
+        validate.run(
+            dataset=config.dataset,
+            manifest=out / "manifest.json",
+            statistics=out / "statistics.json",
+            findings=written["findings"],
+            quarantine=written["quarantine"],
+            report=written["report"],
+            progress=progress,
+        )
+    manifest, experiment = _resolved(config, out)
     estimates = None
     if not arguments.no_timing:
         estimates = _estimates(config, experiment, manifest, progress)
@@ -70,18 +85,9 @@ def check(arguments: argparse.Namespace) -> int:
     return FEASIBILITY_EXIT_CODES[result.verdict] if arguments.exit_code else 0
 
 
-def _resolved(config: RunConfig, out: Path, progress: Progress) -> tuple[Path, Path]:
+def _resolved(config: RunConfig, out: Path) -> tuple[Path, Path]:
     """Returns the manifest of the validated data, and the experiment that would be trained."""
     manifest, experiment = out / "manifest.json", out / "experiment.json"
-    validate.run(
-        dataset=config.dataset,
-        manifest=manifest,
-        statistics=out / "statistics.json",
-        findings=out / "findings.json",
-        quarantine=out / "quarantine.json",
-        report=out / "data.html",
-        progress=progress,
-    )
     data = read_document(Manifest, manifest)
     write_document(experiment, resolve(config.detector, config.training, data))
     return manifest, experiment

@@ -8,7 +8,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from kfdet.cli.output import VERDICT_EXIT_CODES, answer
+from kfdet.cli.output import VERDICT_EXIT_CODES, answer, faults_answered
 from kfdet.errors import UsageError
 from kfdet.progress import Progress
 from kfdet.schema.metrics import MeasurementConfig
@@ -39,7 +39,7 @@ def _is_written(value: Any, out: str) -> bool:
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if name == "more":
             flat |= value
         else:
             flat |= value.model_dump() if hasattr(value, "model_dump") else {name: value}
@@ -93,18 +93,22 @@ def examine(arguments: argparse.Namespace) -> None:
 def validate(arguments: argparse.Namespace) -> None:
     config = read_run_config(Path(arguments.config), overrides=arguments.overrides)
     out = Path(arguments.out)
-    _run(
-        "validate",
-        arguments,
-        dataset=config.dataset,
-        groups=[Path(group) for group in arguments.groups],
-        readers=config.evaluation.shards,
-        manifest=out / "manifest.json",
-        statistics=out / "statistics.json",
-        findings=out / "findings.json",
-        quarantine=out / "quarantine.json",
-        report=out / "report.html",
-    )
+    written = {
+        "findings": out / "findings.json",
+        "quarantine": out / "quarantine.json",
+        "report": out / "report.html",
+    }
+    with faults_answered(as_json=arguments.json, written=written):
+        _run(
+            "validate",
+            arguments,
+            dataset=config.dataset,
+            groups=[Path(group) for group in arguments.groups],
+            readers=config.evaluation.shards,
+            manifest=out / "manifest.json",
+            statistics=out / "statistics.json",
+            **written,
+        )
 
 
 def render(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +23,15 @@ class ExamineResult:
     """Attributes:
     shards: Files of the group.
     images, boxes: In them.
-    faults: Whatever their severity; what only shows between shards comes with `validate`.
+    counts: Code to number of faults, whatever their severity; what only shows between shards comes
+        with `validate`.
+    faults: All of them.
     """
 
     shards: int
     images: int
     boxes: int
+    counts: Mapping[str, int]
     faults: int
 
 
@@ -53,14 +58,11 @@ def run(
             bytes.
 
     Raises:
-        UsageError: There is no such group.
+        UsageError: There is no such group, or none at all.
         DataError: The quarantine list can't be read, or is of another data set.
         StorageError: The folder can't be written.
     """
-    if not 0 <= group < num_groups:
-        raise UsageError(
-            f"there is no group {group} of {num_groups}", expected=f"0 to {num_groups - 1}"
-        )
+    _check_group(group, num_groups)
     names, digest = _names(dataset.label_map)
     files = split_files(dataset)
     own = shards_of_group(all_shards(files), group=group, num_groups=num_groups)
@@ -73,12 +75,32 @@ def run(
         label_map_sha256=digest,
         data_digest=data_digest,
     )
+    counts = sum((scan.log.counts for scan in scans), Counter[str]())
     return ExamineResult(
         shards=len(scans),
         images=sum(scan.tally.images for scan in scans),
         boxes=sum(scan.tally.boxes for scan in scans),
-        faults=sum(scan.log.counts.total() for scan in scans),
+        counts=dict(sorted(counts.items())),
+        faults=counts.total(),
     )
+
+
+def _check_group(group: int, num_groups: int) -> None:
+    if num_groups < 1:
+        raise UsageError(
+            f"shards can't be shared out over {num_groups} groups",
+            where="--num-groups",
+            expected="1 or more",
+            remedy="--num-groups 1 examines all of them in one.",
+        )
+    if not 0 <= group < num_groups:
+        numbers = f"a number from 0 to {num_groups - 1}" if num_groups > 1 else "0"
+        raise UsageError(
+            f"there is no group {group} of {num_groups}",
+            where="--group",
+            expected=numbers,
+            remedy="Groups are counted from zero.",
+        )
 
 
 def _names(label_map: str) -> tuple[Names | None, str | None]:

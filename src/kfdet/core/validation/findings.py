@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from kfdet.core.validation.catalogue import BY_CODE, CATALOGUE, SeverityOrOff
+from kfdet.errors import DataError
 from kfdet.schema.dataset import Finding, Findings, Severity, Split
 
 CAP = 20
@@ -143,6 +144,19 @@ def _finding(place: Place, fault: Fault, severity: Severity) -> Finding:
         expected=fault.expected,
         remedy=BY_CODE[fault.code].remedy,
     )
+
+
+class FaultyDataError(DataError):
+    """Data with errors among their findings.
+
+    Args:
+        findings: All of them.
+        remedy: Where there is more to see.
+    """
+
+    def __init__(self, findings: Findings, *, remedy: str) -> None:
+        self.findings = findings
+        super().__init__(failure_text(findings), remedy=remedy)
 
 
 def failure_text(findings: Findings) -> str:
