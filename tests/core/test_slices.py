@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kfdet.core.coco import canonical, concatenate, evaluate
 from kfdet.core.measurement import measure
-from kfdet.core.slices import ABSENT, image_parts
+from kfdet.core.slices import ABSENT, image_parts, objects_by_part
 from kfdet.errors import ConfigError
 from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
 
@@ -50,6 +50,14 @@ def test_a_slice_by_a_feature_is_an_evaluation_of_its_images(data):
         for name in ("ap", "ap50", "ap75", "ar_100"):
             expected = alone.overall.value(name)
             assert part.value(name) == (None if expected is None else pytest.approx(expected))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=cases)
+def test_objects_are_counted_as_the_evaluation_counts_them(data):
+    counted = objects_by_part(data, image_parts(data))
+    measured_parts = {(part.by, part.name): part.boxes for part in measured(data).details.slices}
+    assert counted == measured_parts
 
 
 @settings(max_examples=25, deadline=None)

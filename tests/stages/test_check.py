@@ -127,6 +127,17 @@ def test_a_rule_about_a_slice_that_there_will_not_be_is_refused(case: Case):
         case.run(at, slices=("image/sight",))
 
 
+def test_a_rule_about_a_slice_that_the_test_set_has_nothing_of_can_not_pass(case: Case):
+    rule = {"metric": "recall", "at_least": 0.5}
+    empty = rule | {"slice": {"by": "box_size", "name": "below 16 px"}}
+    result = case.run(rule, empty, settings="warn")
+    assert (result.verdict, result.rules_out_of_reach) == ("cannot_pass", 1)
+    assert 'recall where box_size is "below 16 px" is undefined' in result.reasons[0]
+    for by, name in (("box_size", "16 to 32 px"), ("objects_in_image", "2 to 4")):
+        found = case.run(rule | {"slice": {"by": by, "name": name}})
+        assert found.verdict == "can_pass"
+
+
 def test_an_experiment_of_other_data_is_refused(case: Case):
     changed = json.loads(case.experiment.read_text()) | {"train_digest": "0" * 64}
     case.experiment.write_text(json.dumps(changed))

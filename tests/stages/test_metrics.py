@@ -92,6 +92,22 @@ def test_the_gate_takes_what_the_verb_writes(files, capsys, monkeypatch):
     assert "short of 0.9" in capsys.readouterr().out + (files / "g" / "decision.json").read_text()
 
 
+def test_what_the_settings_add_is_told_beside_the_rest(files, capsys):
+    (files / "evaluation.yaml").write_text("areas: {tiny: [0, 500]}")
+    compared = [
+        "--ground-truth",
+        str(files / "truth.json"),
+        "--detections",
+        str(files / "seen.json"),
+    ]
+    settings = ["--evaluation", str(files / "evaluation.yaml"), "--json"]
+    with pytest.raises(SystemExit) as end:
+        main(["metrics", *compared, *settings, "--out", str(files / "m")])
+    told = json.loads(capsys.readouterr().out)
+    assert end.value.code == 0
+    assert told["ap_tiny"] == told["ap"] > 0
+
+
 def test_the_gate_needs_a_model_for_a_champion_alone_and_tells_its_decision(files, capsys):
     run(files)
     (files / "alone.yaml").write_text("rules: [{metric: ap50, at_least: 0.9}]")

@@ -39,10 +39,12 @@ def _is_written(value: Any, out: str) -> bool:
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if name == "more":
+        if hasattr(value, "model_dump"):
+            flat |= _flat(value.model_dump())
+        elif name == "more":
             flat |= value
         else:
-            flat |= value.model_dump() if hasattr(value, "model_dump") else {name: value}
+            flat[name] = value
     return flat
 
 

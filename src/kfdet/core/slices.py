@@ -169,6 +169,27 @@ def slices_of_every_set() -> dict[str, tuple[str, ...]]:
     }
 
 
+def objects_by_part(
+    data: EvaluationData, images: Sequence[ImageParts]
+) -> dict[tuple[str, str], int]:
+    """Returns what a set is cut by and the name of the part to the number of its objects.
+
+    Args:
+        data: In canonical order; crowds are no objects, and detections are not looked at.
+        images: The partitions of the images.
+    """
+    truth = data.ground_truth
+    row = data.images.rows_of(truth.image_id)
+    cuts = [*_cuts_of_boxes(data), *((one.by, one.names, one.place[row]) for one in images)]
+    return {
+        (by, name): count
+        for by, names, place in cuts
+        for name, count in zip(
+            names, np.bincount(place[~truth.is_crowd], minlength=len(names)).tolist(), strict=True
+        )
+    }
+
+
 def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -> Iterator[Slice]:
     """Yields the numbers of every part with an image in it, and of every part of the boxes.
 
@@ -183,14 +204,12 @@ def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -
 
 def _box_parts(matches: Matches) -> Iterator[_Parts]:
     truth = matches.data.ground_truth
-    size, seen_size = matches.data.truth_xywh[:, 2:], matches.data.seen_xywh[:, 2:]
     nearest = _nearest_objects(matches)
-    for by, names, mine, theirs in (
-        ("box_size", _SIZE_NAMES, _bins(truth.area, _SIZES_PX2),
-         _bins(matches.area_px2, _SIZES_PX2)),
-        ("box_aspect_ratio", _RATIO_NAMES, _bins(_ratio(size), _RATIOS),
-         _bins(_ratio(seen_size), _RATIOS)),
-    ):  # fmt: skip
+    seen = (
+        _bins(matches.area_px2, _SIZES_PX2),
+        _bins(_ratio(matches.data.seen_xywh[:, 2:]), _RATIOS),
+    )
+    for (by, names, mine), theirs in zip(_cuts_of_boxes(matches.data), seen, strict=True):
         detections = np.where(nearest >= 0, mine[nearest], theirs) if len(truth) else theirs
         real = ~truth.is_crowd
         yield _Parts(
@@ -202,6 +221,15 @@ def _box_parts(matches: Matches) -> Iterator[_Parts]:
             objects=mine,
             detections=detections,
         )
+
+
+def _cuts_of_boxes(
+    data: EvaluationData,
+) -> tuple[tuple[str, tuple[str, ...], Int64], ...]:
+    """Returns each of `BOX_SLICES`, the names of its parts, and that of each object, int64[G]."""
+    sizes = _bins(data.ground_truth.area, _SIZES_PX2)
+    shapes = _bins(_ratio(data.truth_xywh[:, 2:]), _RATIOS)
+    return ("box_size", _SIZE_NAMES, sizes), ("box_aspect_ratio", _RATIO_NAMES, shapes)
 
 
 def _nearest_objects(matches: Matches) -> Int64:

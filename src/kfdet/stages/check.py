@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from kfdet.core.feasibility.assess import Question, assess
 from kfdet.core.feasibility.objects import SplitObjects, gather_objects
 from kfdet.core.feasibility.rules import Rival
 from kfdet.core.measures import check_policy
-from kfdet.core.placed_record import PlacedRecord
 from kfdet.core.slices import feature_parts, slices_of_every_set
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.core.validation.catalogue import severities as severities_under
@@ -85,8 +84,9 @@ def run(
     data = read_document(Manifest, manifest)
     if data.train.digest != resolved.train_digest:
         raise ArtifactError("is of other training data", where=str(experiment), remedy="Run render again.")  # fmt: skip
-    splits, features = _objects(data, progress)
-    cuts = {part.by: part.names for part in feature_parts(features, keys=measurement.slices)}
+    splits = _objects(data, progress)
+    features = feature_parts(splits["test"].images.features or (), keys=measurement.slices)
+    cuts = {part.by: part.names for part in features}
     check_policy(
         policy,
         classes=[label.name for label in data.label_map.classes],
@@ -102,6 +102,7 @@ def run(
         label_map=data.label_map,
         severities=severities_under(severities),
         settings=measurement.settings(),
+        slices=measurement.slices,
         rival=_rival(champions, split_digest=data.test.digest, settings=measurement.settings()),
     )
     answer = assess(question, splits, test_digest=data.test.digest, estimates=estimates)
@@ -135,27 +136,12 @@ def _rival(
     return Rival(exists=True, metrics=measured.metrics if measured else None)
 
 
-def _objects(
-    data: Manifest, progress: Progress
-) -> tuple[dict[Split, SplitObjects], list[Mapping[str, str]]]:
-    """Returns the objects of each split, and what else is said of each image that is evaluated."""
+def _objects(data: Manifest, progress: Progress) -> dict[Split, SplitObjects]:
     objects: dict[Split, SplitObjects] = {}
-    features: list[Mapping[str, str]] = []
     for done, split in enumerate(SPLITS, start=1):
-        records = read_split(data.split(split))
-        objects[split] = gather_objects(
-            _noting(records, features) if split == "test" else records, split=split
-        )
+        objects[split] = gather_objects(read_split(data.split(split)), split=split)
         progress.update(done, total=len(SPLITS), unit="splits")
-    return objects, features
-
-
-def _noting(
-    records: Iterator[PlacedRecord], features: list[Mapping[str, str]]
-) -> Iterator[PlacedRecord]:
-    for placed in records:
-        features.append(placed.record.extra)
-        yield placed
+    return objects
 
 
 def _unreachable(answer: Feasibility, report: Path) -> ConfigError:

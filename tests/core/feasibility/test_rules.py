@@ -16,6 +16,7 @@ from kfdet.schema.feasibility import Ceilings, ClassCeilings, Losses
 from kfdet.schema.gate_policy import GatePolicy
 
 AP = Subject(metric="ap")
+PARTS = {(by, name): 100 for by, names in slices_of_every_set().items() for name in names}
 NONE_LOST = Losses(unfindable=0, suppressed=0, over_limit=0)
 
 
@@ -45,11 +46,16 @@ def curves(alone=0.02, paired=0.01):
     }
 
 
-def judge(rule, *, found=None, errors=None, rival=None, **policy):
+def judge(rule, *, found=None, errors=None, rival=None, parts=(), **policy):
     document = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", **policy})
     return list(
         judge_rules(
-            document, found or ceilings(), errors or curves(), max_detections=100, rival=rival
+            document,
+            found or ceilings(),
+            errors or curves(),
+            max_detections=100,
+            rival=rival,
+            boxes_by_part=PARTS | dict(parts),
         )
     )
 
@@ -177,7 +183,8 @@ def test_without_a_champion_a_rule_that_then_fails_can_not_hold():
 def test_without_a_curve_an_interval_can_not_be_told():
     rule = {"metric": "ap", "at_least": 0.5, "champion": {"max_drop": 0.1}}
     policy = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", "confidence": 0.9})
-    outcomes = [one.outcome for one in judge_rules(policy, ceilings(), {}, max_detections=100)]
+    entries = judge_rules(policy, ceilings(), {}, max_detections=100, boxes_by_part={})
+    outcomes = [one.outcome for one in entries]
     assert outcomes == ["at_risk", "at_risk"]
 
 
@@ -204,7 +211,7 @@ def test_every_metric_that_a_rule_can_read_has_its_ceiling(metric, at, ceiling):
     "rule",
     [
         {"metric": "calibration_error", "at_most": 0.1},
-        {"metric": "recall", "at_least": 0.99, "slice": {"by": "box_size", "name": "small"}},
+        {"metric": "recall", "at_least": 0.99, "slice": {"by": "box_size", "name": "below 16 px"}},
     ],
 )
 def test_what_nothing_bounds_is_left_to_the_gate(rule):
@@ -220,9 +227,44 @@ def test_the_perfect_answer_has_an_ap_at_an_iou_also_where_ap50_is_not_measured(
     assert (entry.outcome, entry.perfect) == ("reachable", 0.8)
 
 
+@pytest.mark.parametrize(("by", "name"), PARTS)
+def test_a_slice_of_which_the_test_set_has_no_object_can_not_hold(by, name):
+    rule = {"metric": "recall", "at_least": 0.5, "slice": {"by": by, "name": name}}
+    (entry,) = judge(rule, parts={(by, name): 0})
+    assert (entry.outcome, entry.boxes) == ("out_of_reach", 0)
+    assert f'recall where {by} is "{name}" is undefined' in entry.reason
+    assert "Add such objects to the test set" in entry.remedy
+    (entry,) = judge(rule, parts={(by, name): 1})
+    assert (entry.outcome, entry.boxes) == ("reachable", 1)
+
+
+def test_a_slice_rests_on_its_own_boxes():
+    rule = {"metric": "recall", "at_least": 0.5}
+    rule["slice"] = {"by": "objects_in_image", "name": "1"}
+    (few,) = judge(rule, parts={("objects_in_image", "1"): 9}, min_boxes=10)
+    assert few.outcome == "out_of_reach"
+    assert "rests on 9 boxes, and gate.min_boxes counts a value from 10 on" in few.reason
+    (enough,) = judge(rule, parts={("objects_in_image", "1"): 10}, min_boxes=10)
+    assert enough.outcome == "reachable"
+
+
+def test_a_slice_is_compared_with_no_champion_that_there_is_not():
+    rule = {"metric": "recall", "champion": {"max_drop": 0.1}}
+    rule["slice"] = {"by": "box_size", "name": "below 16 px"}
+    (none,) = judge(rule, rival=Rival(exists=False), no_champion="fail")
+    assert none.outcome == "out_of_reach"
+    assert "There is no champion" in none.reason
+    (fine,) = judge(rule, rival=Rival(exists=True), no_champion="fail")
+    assert fine.outcome == "reachable"
+
+
 @pytest.mark.parametrize("by", slices_of_every_set())
 def test_a_slice_without_an_interval_can_not_be_asked_for_one(by):
-    rule = {"metric": "recall", "at_least": 0.5, "slice": {"by": by, "name": "x"}}
+    rule = {
+        "metric": "recall",
+        "at_least": 0.5,
+        "slice": {"by": by, "name": slices_of_every_set()[by][0]},
+    }
     (entry,) = judge(rule, confidence=0.95)
     assert (entry.outcome == "out_of_reach") == by.startswith("box_")
     assert ("point_estimate" in entry.remedy) == by.startswith("box_")

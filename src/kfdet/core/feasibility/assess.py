@@ -26,6 +26,7 @@ from kfdet.core.feasibility.overlaps import same_class_overlaps
 from kfdet.core.feasibility.power import spread_curves
 from kfdet.core.feasibility.resize import class_sizes, resize_fit
 from kfdet.core.feasibility.rules import Rival, judge_rules, subject_of
+from kfdet.core.slices import SliceKeys, image_parts, objects_by_part
 from kfdet.core.validation.catalogue import SeverityOrOff
 from kfdet.schema.dataset import Finding, LabelMap, Split
 from kfdet.schema.detector_config import DetectorConfig
@@ -53,6 +54,7 @@ class Question:
     Attributes:
         severities: Of every finding code, as configured.
         settings: What the evaluation's statistics are taken over.
+        slices: The features of the records that its results are cut by.
         rival: The champion; None when the registry was not looked at.
         engine: COCO engine of the oracle pass.
         seed: Of everything that is drawn.
@@ -64,6 +66,7 @@ class Question:
     label_map: LabelMap
     severities: Mapping[str, SeverityOrOff]
     settings: CocoSettings = COCO
+    slices: SliceKeys = "auto"
     rival: Rival | None = None
     engine: Engine = "hotcoco"
     seed: int = 0
@@ -98,6 +101,7 @@ def assess(
         judge_rules(
             question.policy, ceilings, curves,
             max_detections=question.detector.nms.max_detections, rival=question.rival,
+            boxes_by_part=objects_by_part(test.data, image_parts(test.data, keys=question.slices)),
         )
     )  # fmt: skip
     resized = tuple(resize_fit(objects, question.detector) for objects in splits.values())

@@ -48,6 +48,13 @@ class SplitObjects:
         """bool[G]: boxes that are no crowd."""
         return ~self.truth.is_crowd
 
+    @property
+    def data(self) -> EvaluationData:
+        """The same, with nothing detected."""
+        return EvaluationData(
+            images=self.images, ground_truth=self.truth, detections=_no_detections()
+        )
+
 
 def gather_objects(records: Iterable[PlacedRecord], *, split: Split) -> SplitObjects:
     """Keeps of records what is needed here: a few numbers for each box, and no image.

@@ -40,6 +40,7 @@ def judge_rules(
     curves: Mapping[Subject, SpreadCurve],
     *,
     max_detections: int,
+    boxes_by_part: Mapping[tuple[str, str], int],
     rival: Rival | None = None,
 ) -> Iterator[RuleFeasibility]:
     """Yields one entry for each threshold and each comparison of a policy.
@@ -49,6 +50,7 @@ def judge_rules(
         ceilings: Of the split that the gate looks at.
         curves: Standard errors of each rule's metric along its value.
         max_detections: Kept of an image, for the cause of a ceiling.
+        boxes_by_part: What the split is cut by and the name of the part to its boxes.
         rival: The champion; None when the registry was not looked at.
     """
     for rule in policy.rules:
@@ -58,6 +60,7 @@ def judge_rules(
             ceilings=ceilings,
             curve=None if rule.slice else curves.get(subject_of(rule, ceilings)),
             max_detections=max_detections,
+            boxes_by_part=boxes_by_part,
             rival=rival,
         )
         if rule.slice is not None or rule.metric in LOW_IS_GOOD:
@@ -92,6 +95,7 @@ class _View:
     ceilings: Ceilings
     curve: SpreadCurve | None
     max_detections: int
+    boxes_by_part: Mapping[tuple[str, str], int]
     rival: Rival | None
 
     @property
@@ -106,7 +110,10 @@ class _View:
 
     @property
     def boxes(self) -> int:
-        """That the metric rests on: of ap_small the small ones alone."""
+        """That the metric rests on: of ap_small the small ones alone, of a slice its own."""
+        part = self.rule.slice
+        if part is not None:
+            return self.boxes_by_part.get((part.by, part.name), 0)
         area = self.rule.metric.partition("_")[2]
         return self.own.boxes_by_area.get(area, self.own.boxes)
 
@@ -195,12 +202,19 @@ class _View:
 
 def _unfit(view: _View) -> tuple[str, str] | None:
     """Returns why a rule can't hold whatever the numbers, and what helps."""
+    return _undefined(view) if view.ceiling is None else _too_few(view)
+
+
+def _undefined(view: _View) -> tuple[str, str]:
     split = view.ceilings.split
-    if view.ceiling is None:
-        return (
-            f"{view.subject} is undefined: the {split} set has no ground truth for it.",
-            f"Add such objects to the {split} set, or drop the rule.",
-        )
+    return (
+        f"{view.subject} is undefined: the {split} set has no ground truth for it.",
+        f"Add such objects to the {split} set, or drop the rule.",
+    )
+
+
+def _too_few(view: _View) -> tuple[str, str] | None:
+    split = view.ceilings.split
     if view.boxes < view.policy.min_boxes:
         return (
             (
@@ -399,6 +413,13 @@ def _unbounded(view: _View) -> RuleFeasibility:
     bound = "at most" if rule.metric in LOW_IS_GOOD else "at least"
     wanted = f"{rule.threshold:g}" if rule.threshold is not None else "the champion's"
     words = f"{view.subject} {bound} {wanted}"
+    unfit = _too_few(view) or (_undefined(view) if rule.slice and not view.boxes else None)
+    if rule.champion is not None:
+        unfit = unfit or _without_champion(view)
+    if unfit:
+        return view.result(
+            words, "out_of_reach", *unfit, threshold=rule.threshold, bounded=False
+        )  # fmt: skip
     if view.by_interval and rule.slice is not None and rule.slice.by in BOX_SLICES:
         return view.result(
             words, "out_of_reach",
