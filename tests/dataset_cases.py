@@ -117,3 +117,10 @@ def config_of(folder: Path, **severities: str) -> DatasetConfig:
             "severities": {code.replace("_", "-"): level for code, level in severities.items()},
         }
     )
+
+
+def damage(file: Path, *, place: int) -> None:
+    """Turns one bit of a file over."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import yaml
+from cluster_cases import DIGEST, STAGES, all_done, configuration, ended
 from kfp_api.double import started
 from rich.console import Console
 
@@ -21,62 +22,10 @@ from kfdet.errors import ClusterError
 from kfdet.progress import Progress
 from scripts.generate import help_text
 
-DIGEST = "ab" * 32
-STAGES = (
-    "examine",
-    "validate",
-    "render",
-    "check",
-    "train",
-    "select",
-    "evaluate",
-    "merge",
-    "gate",
-    "export",
-    "publish",
-)
 PASSED = "[gate] pass: ap 0.91 is at least 0.75.\n"
 FAILED = "[gate] fail: ap 0.41 is below 0.75.\n"
 UNSURE = "[gate] insufficient_evidence: 12 images are too few.\n"
 PUBLISHED = "[publish] shapes version 7 is now the champion: /mnt/kfdet/registry/shapes\n"
-
-
-def configuration(**changes):
-    return {
-        "name": "shapes",
-        "dataset": {
-            "label_map": "data/label_map.pbtxt",
-            **{split: f"data/{split}-*.tfrecord" for split in ("train", "val", "test")},
-        },
-        "detector": {"input_size": [128, 128], "max_level": 5},
-        "training": {"steps": 100, "batch_size": 8, "checkpoint_every": 50},
-        "gate": {"rules": [{"metric": "ap", "at_least": 0.75}]},
-        "cluster": {"volumes": [{"claim": "kfdet", "path": "/mnt/kfdet"}]},
-        **changes,
-    }
-
-
-def ended(states, state="SUCCEEDED"):
-    return {"state": state, "tasks": states}
-
-
-def all_done(*, gate_passes=True):
-    names = STAGES if gate_passes else STAGES[:9]
-    return dict.fromkeys(names, "SUCCEEDED") | {"evaluate": ["SUCCEEDED", "SUCCEEDED"]}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "run.yaml").write_text(yaml.safe_dump(configuration()))
-    with started(folder) as double:
-        yield double
-
-
-@pytest.fixture
-def double(server):
-    server.control("reset")
-    return server
 
 
 def submit(double, *arguments, code=0, **options):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cluster_cases import configuration
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from kfp_api.payloads import MAX_PARAMETER_BYTES, check_parameters, checked_pipeline
 from kfp_api.workflow import nodes
-from test_submit import configuration
 
 from kfdet.cli.cluster import access
 from kfdet.cli.cluster.package import build_package, find_data_digest

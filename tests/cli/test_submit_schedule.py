@@ -3,23 +3,7 @@
 import json
 
 import pytest
-import yaml
-from kfp_api.double import started
-from test_submit import all_done, configuration, ended
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("schedule")
-    (folder / "run.yaml").write_text(yaml.safe_dump(configuration()))
-    with started(folder) as double:
-        yield double
-
-
-@pytest.fixture
-def double(server):
-    server.control("reset")
-    return server
+from cluster_cases import all_done, ended
 
 
 def listed(double):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from dataset_cases import QUIET, config_of, payload, sound_splits, write_dataset
+from dataset_cases import QUIET, config_of, damage, payload, sound_splits, write_dataset
 
 from kfdet.errors import DataError
 from kfdet.schema.dataset import Quarantine
@@ -33,10 +33,7 @@ def faulty(tmp_path: Path) -> DatasetConfig:
     splits["train"][1] = twice
     splits["test"][2] = splits["val"][0]
     config = write_dataset(tmp_path / "data", splits)
-    path = tmp_path / "data" / "train-00001-of-00002.tfrecord"
-    damaged = bytearray(path.read_bytes())
-    damaged[40] ^= 1
-    path.write_bytes(damaged)
+    damage(tmp_path / "data" / "train-00001-of-00002.tfrecord", place=40)
     return config
 
 

@@ -7,7 +7,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from dataset_cases import QUIET, payload, sound_splits, write_dataset
+from dataset_cases import QUIET, damage, payload, sound_splits, write_dataset
 
 from kfdet.core.completeness import image_ids_of_shard
 from kfdet.errors import DataError
@@ -43,10 +43,7 @@ def faulty(tmp_path: Path) -> DatasetConfig:
     splits["train"][1] = payload(seed=77, boxes=NO_AREA)
     splits["test"][7] = b"no example"
     config = write_dataset(tmp_path / "data", splits)
-    path = tmp_path / "data" / "train-00001-of-00002.tfrecord"
-    damaged = bytearray(path.read_bytes())
-    damaged[40] ^= 1
-    path.write_bytes(damaged)
+    damage(tmp_path / "data" / "train-00001-of-00002.tfrecord", place=40)
     return config
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gcs_fake.connection import connect
+from gcs_fake.connection import connect, killed_after
 from gcs_fake.server import LOST_ANSWERS, REFUSALS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -196,7 +196,7 @@ def test_waiting_that_is_interrupted_can_be_taken_up_again(folder, hold):
 _ENDS_AT_ONCE = """
 import sys, threading
 sys.path.insert(0, {tests!r})
-from gcs_fake.connection import connect
+from gcs_fake.connection import connect, killed_after
 from gcs_fake.server import FakeGcs, serving
 from kfdet.storage import stores
 from kfdet.storage.model_dir import ModelDir
@@ -232,34 +232,18 @@ def test_a_process_that_must_end_does_not_wait_for_an_upload(tmp_path):
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("after", range(13))
 def test_a_kill_in_the_middle_of_an_upload_loses_nothing_that_was_complete(
     folder, elsewhere, after
 ):
-    store, requests, complete = stores._bucket_store(), 0, ()
-
-    def kill(attempt, *, location):
-        nonlocal requests
-        requests += 1
-        if requests > after:
-            raise Killed
-        return type(store)._persist(store, attempt, location=location)
-
-    store._persist = kill
-    try:
+    complete = ()
+    with killed_after(after, stores._bucket_store()):
         for step, content in ((10, b"ten"), (20, b"twenty")):
             folder.commit(step, write(content))
             if step == 20:
                 complete = (10,)
         folder.wait_for_uploads()
         complete = (10, 20)
-    except Killed:
-        pass
-    del store._persist
     there = elsewhere()
     found = contents(there)
     assert tuple(found) in ((), (10,), (10, 20))

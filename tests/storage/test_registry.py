@@ -51,18 +51,23 @@ def submit(registry, folder, name, *, policy=THRESHOLD, against="now", ap=0.5):
     )
 
 
-def test_the_evidence_is_kept_with_its_version(registry, tmp_path):
-    submission = submit(registry, tmp_path, "a")
+def submit_with_evidence(registry, folder):
+    """Returns what publish gets of a model whose metrics have evidence, and the evidence."""
+    submission = submit(registry, folder, "a")
     matched = gather_evidence(random_data(1), label_map=label_map("circle", "square", "triangle"))
     measured = submission.metrics.model_copy(
-        update={"evidence_digest": write_evidence(tmp_path / "e", matched), "images": 7}
+        update={"evidence_digest": write_evidence(folder / "e", matched), "images": 7}
     )
     decision = decide(measured, policy=THRESHOLD, champion=None)
-    registry.publish(
-        dataclasses.replace(
-            submission, metrics=measured, decision=decision, evidence=tmp_path / "e"
-        )
+    whole = dataclasses.replace(
+        submission, metrics=measured, decision=decision, evidence=folder / "e"
     )
+    return whole, matched
+
+
+def test_the_evidence_is_kept_with_its_version(registry, tmp_path):
+    submission, matched = submit_with_evidence(registry, tmp_path)
+    registry.publish(submission)
     champion = registry.champion()
     kept = registry.evidence(champion)
     np.testing.assert_array_equal(kept.hits, matched.hits)

@@ -6,15 +6,12 @@ import threading
 
 import numpy as np
 import pytest
-from evaluation_cases import label_map, random_data
+from gcs_fake.connection import killed_after
 from gcs_fake.server import LOST_ANSWERS, REFUSALS
-from test_registry import COMPARISON, THRESHOLD, submit
+from test_registry import COMPARISON, submit, submit_with_evidence
 
-from kfdet.core.evidence import gather_evidence
-from kfdet.core.gating import decide
 from kfdet.errors import ArtifactError, StorageError
 from kfdet.storage import shelves, stores
-from kfdet.storage.evidence import write_evidence
 from kfdet.storage.registry import ModelRegistry
 
 ROOT = "gs://bucket/registry"
@@ -69,18 +66,8 @@ def test_publishing_the_champion_again_changes_nothing(registry, gcs, tmp_path):
 
 
 def test_the_evidence_comes_back(registry, tmp_path):
-    submission = submit(registry, tmp_path, "a")
-    matched = gather_evidence(random_data(1), label_map=label_map("circle", "square", "triangle"))
-    measured = submission.metrics.model_copy(
-        update={"evidence_digest": write_evidence(tmp_path / "e", matched), "images": 7}
-    )
-    decision = decide(measured, policy=THRESHOLD, champion=None)
-    registry.publish(
-        type(submission)(**{
-            **vars(submission), "metrics": measured, "decision": decision,
-            "evidence": tmp_path / "e",
-        })
-    )  # fmt: skip
+    submission, matched = submit_with_evidence(registry, tmp_path)
+    registry.publish(submission)
     read = registry.evidence(registry.champion())
     assert np.array_equal(read.score, matched.score)
 
@@ -113,24 +100,9 @@ def test_a_publish_that_breaks_off_leaves_the_champion_and_can_be_repeated(
 ):
     registry.publish(submit(registry, tmp_path, "a"))
     submission = submit(registry, tmp_path, "b")
-    requests = 0
-
-    class Killed(BaseException):
-        pass
-
-    def kill(attempt, *, location):
-        nonlocal requests
-        requests += 1
-        if requests > after:
-            raise Killed
-        return type(store)._persist(store, attempt, location=location)
-
-    store = stores._bucket_store()
-    store._persist = kill
-    try:
+    with killed_after(after, stores._bucket_store()) as killed:
         registry.publish(submission)
-    except Killed:
-        del store._persist
+    if killed:
         champion = registry.champion()
         assert champion.version in (1, 2, 3)
         registry.publish(submission)

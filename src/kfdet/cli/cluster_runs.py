@@ -23,7 +23,7 @@ from kfdet.cli.cluster.run_view import (
 )
 from kfdet.cli.cluster.runs import find_run, list_runs, read_log
 from kfdet.cli.output import answer
-from kfdet.cli.plain import plain
+from kfdet.cli.plain import open_table, plain
 from kfdet.errors import ClusterError, UsageError
 from kfdet.report.wording import duration
 
@@ -35,9 +35,7 @@ def runs(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([_entry(view) for view in found], indent=2))
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("name", "state", "started", "time", "by", "id"):
-        table.add_column(column, overflow="fold")
+    table = open_table("name", "state", "started", "time", "by", "id")
     for view in found:
         table.add_row(
             plain(view.name), view.state.lower(), _moment(view.created), _time(view),
@@ -150,9 +148,7 @@ def _task(view: RunView, name: str) -> StageView | None:
 
 
 def _stages(connection: Connection, view: RunView) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("stage", "status", "time", ""):
-        table.add_column(column, overflow="fold")
+    table = open_table("stage", "status", "time", "")
     styles = {"failed": "red", "done": "green", "cached": "cyan", "running": "bold"}
     for stage in view.stages:
         table.add_row(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kfdet.cli.plain import plain
+from kfdet.cli.plain import open_table, plain
 from kfdet.core.run_comparison import MetricRow, RunComparison, compare_runs
 from kfdet.report import compare as report
 from kfdet.report.index import run_status
@@ -61,7 +61,7 @@ def compare(runs: Sequence[Path], *, html: Path | None, as_json: bool) -> None:
 
 def comparison_table(comparison: RunComparison) -> Table:
     """Returns one column for each run: verdict, settings that differ, metrics and times."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = open_table(header_style="bold")
     table.add_column("", no_wrap=True)
     for run in comparison.runs:
         table.add_column(plain(run.label), overflow="fold")

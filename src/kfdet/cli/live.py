@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from kfdet.cli.plain import plain
+from kfdet.cli.plain import open_table, plain
 from kfdet.report.wording import duration
 from kfdet.schema.run_record import RunRecord, StageEvent, StageStatus
 from kfdet.visible import visible
@@ -277,7 +277,7 @@ class LiveView:
 
 def final_table(record: RunRecord) -> Table:
     """Returns the stages of a finished run with status, time, key figure and report."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = open_table()
     table.add_column("stage", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)

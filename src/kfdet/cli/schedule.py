@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from kfdet.cli.output import answer
-from kfdet.cli.plain import plain
+from kfdet.cli.plain import open_table, plain
 from kfdet.core.cron import CronSchedule, parse_cron
 from kfdet.errors import ClusterError, UsageError, did_you_mean
 from kfdet.storage.run_config import read_run_config
@@ -106,9 +105,7 @@ def list_schedules(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(entries, indent=2))
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("name", "state", "when", "at once", "catch-up", "id"):
-        table.add_column(column, overflow="fold")
+    table = open_table("name", "state", "when", "at once", "catch-up", "id")
     for shown in entries:
         table.add_row(
             *(

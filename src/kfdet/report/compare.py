@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kfdet.core.run_comparison import MetricRow, RunComparison, RunResults, SettingDifference
 from kfdet.report.charts import Series, bar_chart, line_chart
@@ -23,6 +23,7 @@ from kfdet.report.page import (
 )
 from kfdet.report.wording import EN_DASH, difference, duration
 from kfdet.schema.run_record import STAGES
+from kfdet.schema.training import CurvePoint
 from kfdet.wording import plural
 
 _HEADLINE = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -162,15 +163,6 @@ def _metric_cell(row: MetricRow, index: int) -> Html:
 
 
 def _training(runs: Sequence[RunResults]) -> Section:
-    losses = [
-        Series(
-            run.label,
-            [float(p.step) for p in run.summary.curve],
-            [p.loss for p in run.summary.curve],
-        )
-        for run in runs
-        if run.summary
-    ]
     metric = next((run.ledger.metric for run in runs if run.ledger), "ap")
     validation = [
         Series(
@@ -181,17 +173,13 @@ def _training(runs: Sequence[RunResults]) -> Section:
         for run in runs
         if run.ledger
     ]
-    rates = [
-        Series(
-            run.label,
-            [float(p.step) for p in run.summary.curve],
-            [p.learning_rate for p in run.summary.curve],
-        )
-        for run in runs
-        if run.summary
-    ]
     charts = columns(
-        line_chart(losses, title="Total loss", x_label="step", y_label="loss"),
+        line_chart(
+            _curves(runs, lambda point: point.loss),
+            title="Total loss",
+            x_label="step",
+            y_label="loss",
+        ),
         line_chart(
             validation,
             title=f"Val {metric} by checkpoint",
@@ -201,6 +189,7 @@ def _training(runs: Sequence[RunResults]) -> Section:
             markers=True,
         ),
     )
+    rates = _curves(runs, lambda point: point.learning_rate)
     rate = line_chart(rates, title="Learning rate", x_label="step", y_label="rate")
     rows: list[list[Cell]] = [
         [
@@ -224,6 +213,19 @@ def _training(runs: Sequence[RunResults]) -> Section:
         details("Learning rate", rate),
     )
     return Section(title="Training", body=body)
+
+
+def _curves(runs: Sequence[RunResults], value: Callable[[CurvePoint], float]) -> list[Series]:
+    """Returns a value of each run's training by its steps."""
+    return [
+        Series(
+            run.label,
+            [float(point.step) for point in run.summary.curve],
+            [value(point) for point in run.summary.curve],
+        )
+        for run in runs
+        if run.summary
+    ]
 
 
 def _times(runs: Sequence[RunResults], names: Sequence[str]) -> Section:
