@@ -70,6 +70,20 @@ def test_a_gate_out_of_reach_is_an_answer_and_its_exit_code_tells_only_when_aske
     assert kfdet_check(folder, "--exit-code").returncode == 0
 
 
+def test_what_the_test_set_can_tell_and_where_objects_are_lost_is_printed(folder):
+    few = ("--set", "detector.nms.max_detections=1", "--set", "gate.confidence=0.9")
+    done = kfdet_check(folder, *few)
+    assert done.returncode == 0, done.stderr
+    shard = "data/test-00000-of-00002.tfrecord"
+    assert (
+        "too-many-objects (6 in test): 2 boxes; expected at most 1, detector.nms.max_detections. "
+        f"First: {shard} record 0 200; {shard} record 1 201; {shard} record 2 202.\n"
+    ) in done.stdout.replace(str(folder / "data"), "data")
+    assert "too-many-objects (6 in val)" in done.stdout
+    assert "what 6 test images can tell:\n  ap at least 0.5: known to within 0." in done.stdout
+    assert "; a true margin shows from 0." in done.stdout
+
+
 def test_invalid_data_are_refused_as_validate_refuses_them(folder):
     shard = next((folder / "data").glob("train-00000-*"))
     content = bytearray(shard.read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -28,6 +29,7 @@ from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.registry import ModelRegistry
 from kfdet.storage.run_config import read_run_config
 from kfdet.storage.splits import on_this_machine, read_split
+from kfdet.wording import plural
 
 _IMAGES_TIMED = 16
 _STYLES = {"can_pass": "green", "at_risk": "yellow", "cannot_pass": "red"}
@@ -127,6 +129,8 @@ def _print(answer: Feasibility, *, report: Path) -> None:
         console.print(plain(f"  {reason}"), soft_wrap=True)
     for remedy in dict.fromkeys(_remedies(answer)):
         console.print(Text.assemble("  ", ("-> ", "dim"), plain(remedy)), soft_wrap=True)
+    for words in _power(answer):
+        console.print(plain(words), soft_wrap=True)
     if answer.estimates is not None:
         console.print(plain(_estimated(answer.estimates)), soft_wrap=True)
     console.print(plain(f"report  {report}"), soft_wrap=True)
@@ -140,6 +144,22 @@ def _row(rule: RuleFeasibility) -> list[str | Text]:
         _MARKS[rule.outcome], plain(rule.rule), shown(rule.ceiling), shown(rule.perfect),
         shown(rule.half_width),
     ]  # fmt: skip
+
+
+def _power(answer: Feasibility) -> Iterator[str]:
+    """Yields how far the test set tells what the rules ask about."""
+    told = [rule for rule in answer.rules if rule.half_width is not None]
+    if told:
+        yield f"what {plural(answer.ceilings.images, 'test image')} can tell:"
+    for rule in told:
+        words = (
+            f"known to within {rule.half_width:.3f}; a true margin shows from {rule.detectable:.3f}"
+        )
+        if rule.needed is not None:
+            words += f"; holds if measured at {rule.needed:.3f}"
+        if rule.more_images is not None:
+            words += f"; {plural(rule.more_images, 'more image')} would do"
+        yield f"  {rule.rule}: {words}"
 
 
 def _remedies(answer: Feasibility) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kfdet.core.validation.catalogue import BY_CODE
+from kfdet.core.validation.findings import by_code
 from kfdet.core.validation.images import decoded_image
 from kfdet.core.validation.samples import Sample
 from kfdet.core.validation.shards import FileFacts
@@ -137,12 +138,9 @@ def _tiles(report: DataReport, images: int) -> list[Tile]:
 def _findings(findings: Findings) -> Section:
     if not findings.counts:
         return Section(title="Findings", body=(paragraph("Every check passed on every record."),))
-    by_code: dict[str, list[Finding]] = {}
-    for finding in findings.findings:
-        by_code.setdefault(finding.code, []).append(finding)
     rows: list[list[Cell]] = []
     examples: list[Html] = []
-    for name, found in by_code.items():
+    for name, found in by_code(findings.findings).items():
         check, count = BY_CODE[name], findings.counts[name]
         severity = found[0].severity
         rows.append(

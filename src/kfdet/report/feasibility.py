@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from kfdet.core.feasibility.findings import suggestion_words
 from kfdet.core.validation.catalogue import BY_CODE
+from kfdet.core.validation.findings import by_code
 from kfdet.report.charts import bar_chart, histogram_chart
 from kfdet.report.experiment import model_section, settings_table
 from kfdet.report.page import (
@@ -424,12 +425,9 @@ def _configuration(experiment: ResolvedExperiment) -> Section:
 def _findings(answer: Feasibility) -> Section:
     if not answer.findings:
         return Section(title="Findings", body=(paragraph("Settings and data fit: there is none."),))
-    by_code: dict[str, list[Finding]] = {}
-    for finding in answer.findings:
-        by_code.setdefault(finding.code, []).append(finding)
     rows: list[list[Cell]] = []
     places: list[Html] = []
-    for name, found in by_code.items():
+    for name, found in by_code(answer.findings).items():
         first, count = found[0], answer.counts[name]
         rows.append(
             [badge(first.severity, _TONES[first.severity]), code(name), BY_CODE[name].what, count]

@@ -28,6 +28,7 @@ from kfdet.core.feasibility.resize import class_sizes, resize_fit
 from kfdet.core.feasibility.rules import Rival, judge_rules, subject_of
 from kfdet.core.slices import SliceKeys, image_parts, objects_by_part
 from kfdet.core.validation.catalogue import SeverityOrOff
+from kfdet.core.validation.findings import PLACES_SHOWN, place_text
 from kfdet.schema.dataset import Finding, LabelMap, Split
 from kfdet.schema.detector_config import DetectorConfig
 from kfdet.schema.feasibility import (
@@ -120,7 +121,7 @@ def assess(
         *training_doubts(question.training, estimates, images=len(train.images)),
     ]
     counts, findings = _listed(doubts, question.severities)
-    verdict, reasons = _verdict(rules, findings)
+    verdict, reasons = _verdict(rules, doubts, question.severities)
     return Feasibility(
         verdict=verdict,
         reasons=reasons,
@@ -229,10 +230,13 @@ def _listed(
 
 
 def _verdict(
-    rules: Sequence[RuleFeasibility], findings: Sequence[Finding]
+    rules: Sequence[RuleFeasibility],
+    doubts: Sequence[Doubt],
+    severities: Mapping[str, SeverityOrOff],
 ) -> tuple[FeasibilityVerdict, tuple[str, ...]]:
     beyond = [rule.reason for rule in rules if rule.outcome == "out_of_reach"]
-    risks = list(_risks(rules, findings))
+    at_risk = [rule.reason for rule in rules if rule.outcome == "at_risk"]
+    risks = [*at_risk, *_risks(doubts, severities)]
     if beyond:
         return "cannot_pass", (*beyond, *risks)
     if risks:
@@ -242,13 +246,14 @@ def _verdict(
     )
 
 
-def _risks(rules: Sequence[RuleFeasibility], findings: Sequence[Finding]) -> Iterator[str]:
-    yield from (rule.reason for rule in rules if rule.outcome == "at_risk")
-    told: set[tuple[str, str | None]] = set()
-    for finding in findings:
-        key = finding.code, finding.split
-        about_rule = finding.file == "gate.rules"
-        if finding.severity == "info" or about_rule or (finding.record is not None and key in told):
-            continue
-        told.add(key)
-        yield f"{finding.code}: {finding.seen}; expected {finding.expected}."
+def _risks(doubts: Sequence[Doubt], severities: Mapping[str, SeverityOrOff]) -> Iterator[str]:
+    """Yields what stands in the way beside the rules, gravest first."""
+    grave = [doubt for doubt in doubts if severities[doubt.code] in ("error", "warning")]
+    for doubt in sorted(grave, key=lambda doubt: _ORDER[severities[doubt.code]]):
+        finding = doubt.first[0]
+        words = f"{finding.seen}; expected {finding.expected}."
+        if finding.record is not None:
+            places = list(dict.fromkeys(map(place_text, doubt.first)))[:PLACES_SHOWN]
+            yield f"{doubt.code} ({doubt.count:,} in {finding.split}): {words} First: {'; '.join(places)}."
+        elif finding.file != "gate.rules":
+            yield f"{doubt.code}: {words}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -14,7 +14,7 @@ from kfdet.schema.dataset import Finding, Findings, Severity, Split
 
 CAP = 20
 _LONGEST_SHOWN = 400
-_PLACES_SHOWN = 3
+PLACES_SHOWN = 3
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _ORDER = {check.code: position for position, check in enumerate(CATALOGUE)}
 
@@ -161,18 +161,23 @@ class FaultyDataError(DataError):
 
 def failure_text(findings: Findings) -> str:
     """Returns the errors in a few lines: number and first places of each code."""
-    first: dict[str, list[Finding]] = {}
-    for finding in findings.findings:
-        if finding.severity == "error":
-            first.setdefault(finding.code, []).append(finding)
+    first = by_code(one for one in findings.findings if one.severity == "error")
     number = "1 error" if findings.errors == 1 else f"{findings.errors:,} errors"
     lines = [f"{number} in the data:"]
     for code, places in first.items():
-        one, *others = places[:_PLACES_SHOWN]
+        one, *others = places[:PLACES_SHOWN]
         lines.append(f"  {code} ({findings.counts[code]:,}): {place_text(one)}: {one.seen}")
         lines += [f"    {place_text(other)}: {other.seen}" for other in others]
         lines.append(f"    {one.remedy}")
     return "\n".join(lines)
+
+
+def by_code(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Returns each code with its findings, both in the order in which they come."""
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.code, []).append(finding)
+    return found
 
 
 def place_text(finding: Finding) -> str:
