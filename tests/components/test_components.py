@@ -67,14 +67,15 @@ class TestComponent:
         described = _argument_docs(component(stage).python_func.__doc__)
         assert set(described) == {*(spec.inputs or {}), *(spec.outputs or {})}
 
-    def test_the_example_in_the_readme_is_a_command_line_that_parses(self, stage):
+    def test_the_example_in_the_readme_is_made_of_command_lines_that_parse(self, stage):
         from kfdet.cli.main import build_parser
 
         text = (COMPONENTS / stage / "README.md").read_text()
-        command = text.split("```\n")[1].split("\n")[0].split()
-        assert command[:2] == ["kfdet", stage]
-        arguments = build_parser().parse_args(command[1:])
-        assert arguments.handler.endswith(f":{stage}")
+        for line in text.split("```\n")[1].splitlines():
+            program, *arguments = line.split()
+            assert program == "kfdet"
+            parsed = build_parser().parse_args(arguments)
+        assert parsed.handler.endswith(f":{stage}")
 
 
 def test_the_stage_takes_what_its_component_passes():

@@ -95,7 +95,7 @@ def _add_training_stages(verbs: Verbs) -> None:
 def _add_measuring_stages(verbs: Verbs) -> None:
     evaluate = _stage(verbs, "evaluate", "run a checkpoint over one shard of a split")
     _add_inputs(evaluate, experiment=_EXPERIMENT, manifest=_MANIFEST)
-    _add_checkpoint(evaluate)
+    _add_checkpoint(evaluate, "without .index, or folder of an export or of a version")
     evaluate.add_argument("--split", choices=_SPLITS, default="test")
     evaluate.add_argument("--shard", type=int, default=0, metavar="K", help="default: 0")
     evaluate.add_argument("--num-shards", type=int, default=1, metavar="N", help="default: 1")
@@ -165,7 +165,7 @@ def _add_release_stages(verbs: Verbs) -> None:
 
     export = _stage(verbs, "export", "export a checkpoint and prove that it answers alike")
     _add_inputs(export, experiment=_EXPERIMENT, manifest=_MANIFEST)
-    _add_checkpoint(export)
+    _add_checkpoint(export, "without .index")
     export.add_argument("--images", type=int, default=32, help="test images compared (32)")
     export.add_argument(
         "--export-root", metavar="DIR", help="folder of exports, or gs:// (default: that of --out)"
@@ -196,8 +196,8 @@ def _add_model_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", metavar="PREFIX", required=True, help="without .index")
+def _add_checkpoint(parser: argparse.ArgumentParser, summary: str) -> None:
+    parser.add_argument("--checkpoint", metavar="PREFIX", required=True, help=summary)
 
 
 def _add_batch_size(parser: argparse.ArgumentParser) -> None:

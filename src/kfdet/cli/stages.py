@@ -163,7 +163,7 @@ def select(arguments: argparse.Namespace) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    from kfdet.storage.checkpoints import checkpoint_digest
+    from kfdet.storage.exports import model_digest
 
     _run(
         "evaluate",
@@ -171,7 +171,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         experiment=Path(arguments.experiment),
         manifest=Path(arguments.manifest),
         checkpoint=arguments.checkpoint,
-        checkpoint_digest=checkpoint_digest(arguments.checkpoint),
+        checkpoint_digest=model_digest(arguments.checkpoint),
         split=arguments.split,
         shard=arguments.shard,
         num_shards=arguments.num_shards,

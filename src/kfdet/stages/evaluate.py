@@ -11,17 +11,15 @@ from kfdet.errors import ArtifactError, UsageError
 from kfdet.progress import Progress
 from kfdet.schema.dataset import Manifest, Split
 from kfdet.schema.evaluation import ShardResult
-from kfdet.schema.export import EXPORT_FILE, SAVED_MODEL_FOLDER
+from kfdet.schema.export import SAVED_MODEL_FOLDER
 from kfdet.schema.training import ResolvedExperiment
 from kfdet.storage.checkpoints import check_checkpoint
 from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
-from kfdet.storage.exports import read_export
-from kfdet.storage.locations import join
+from kfdet.storage.exports import is_export, read_export
 from kfdet.storage.quarantine import note_excluded
 from kfdet.storage.shards import ShardWriter
 from kfdet.storage.splits import read_split, shard_images
-from kfdet.storage.stores import store_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +96,7 @@ def run(
 
 def _detector(resolved: ResolvedExperiment, checkpoint: str, digest: str) -> Any:
     """Returns the detector of a checkpoint, or that of an export where the path is its folder."""
-    manifest = join(checkpoint, EXPORT_FILE)
-    if store_of(manifest).find(manifest):
+    if is_export(checkpoint):
         from kfdet.models.saved_model import SavedModelDetector
 
         folder = local_folder(checkpoint)

@@ -7,9 +7,12 @@ from pathlib import Path
 from kfdet.errors import ArtifactError
 from kfdet.schema.export import EXPORT_FILE, ExportManifest, FileDigest
 from kfdet.schema.run_config import ParityConfig
+from kfdet.storage.checkpoints import checkpoint_digest
 from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document
 from kfdet.storage.files import digest_of_digests, file_sha256
+from kfdet.storage.locations import join
+from kfdet.storage.stores import store_of
 
 
 def describe_files(folder: Path) -> tuple[FileDigest, ...]:
@@ -30,6 +33,23 @@ def describe_files(folder: Path) -> tuple[FileDigest, ...]:
 def content_digest(files: tuple[FileDigest, ...]) -> str:
     """Returns the one digest that stands for all of an export's files."""
     return digest_of_digests((file.path, file.sha256) for file in files)
+
+
+def is_export(place: str) -> bool:
+    """Returns whether a path or an address in a bucket is that of an export or of a version."""
+    manifest = join(place, EXPORT_FILE)
+    return store_of(manifest).find(manifest) is not None
+
+
+def model_digest(place: str) -> str:
+    """Returns what names the bytes of a model: of an export by its folder, or of a checkpoint.
+
+    Raises:
+        ArtifactError: It is neither, or not whole.
+    """
+    if is_export(place):
+        return read_export(local_folder(place)).content_digest
+    return checkpoint_digest(place)
 
 
 def read_export(folder: Path | str) -> ExportManifest:
