@@ -13,8 +13,14 @@ from kfdet.core.coco import EvaluationData, metrics_document
 from kfdet.core.gating import Champion, decide
 from kfdet.core.measurement import measure
 from kfdet.core.uncertainty import Spread
-from kfdet.schema.gate_policy import LOW_IS_GOOD, METRICS_AT, POLICY_METRICS, GatePolicy
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
+from kfdet.schema.gate_policy import (
+    LOW_IS_GOOD,
+    METRICS_AT,
+    POLICY_METRICS,
+    SLICE_METRIC_NAMES,
+    GatePolicy,
+)
+from kfdet.schema.metrics import MeasurementConfig
 
 LABELS = label_map("circle", "square", "triangle")
 RANK = {"fail": 0, "insufficient_evidence": 1, "pass": 2}
@@ -201,7 +207,7 @@ def any_rules(draw):
     }
     if metric in METRICS_AT:
         rule["at"] = draw(st.sampled_from([0.5, 0.75, 0.9]))
-    elif metric in SLICE_METRIC_NAMES and draw(st.booleans()):
+    if metric in SLICE_METRIC_NAMES and draw(st.booleans()):
         part = draw(st.sampled_from(PARTS))
         return rule | {"slice": {"by": part.by, "name": part.name}}
     if not low:

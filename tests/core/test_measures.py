@@ -20,11 +20,12 @@ from kfdet.schema.gate_policy import (
     LOW_IS_GOOD,
     METRICS_AT,
     POLICY_METRICS,
+    SLICE_METRIC_NAMES,
     GatePolicy,
     GateRule,
     SliceName,
 )
-from kfdet.schema.metrics import METRIC_NAMES, SLICE_METRIC_NAMES, CocoSettings, MeasurementConfig
+from kfdet.schema.metrics import METRIC_NAMES, CocoSettings, MeasurementConfig
 from kfdet.schema.run_config import EvaluationConfig
 
 LABELS = label_map("circle", "square", "triangle")
@@ -169,7 +170,7 @@ def test_a_slice_of_images_has_the_numbers_that_its_images_alone_have(seed, metr
     part = parts[which % len(parts)]
     chosen = rule(metric, slice={"by": part.by, "name": part.name})
     score = document.details.errors.score if metric in ("precision", "recall", "f1") else None
-    subject = Subject(metric=metric, part=(part.by, part.name), score=score)
+    subject = Subject(metric=metric, at=chosen.at, part=(part.by, part.name), score=score)
     values = _drawn([subject], evidence, np.ones((evidence.images, 1)), class_ids=[1, 2, 3])
     expected = read(document, chosen).value
     found = mean_over_classes(values[subject])

@@ -5,9 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfdet.core.coco import canonical, evaluate
-from kfdet.core.error_analysis import match, score_curve
+from kfdet.core.error_analysis import ScoreCurve, match, score_curve
 from kfdet.core.measurement import measure
-from kfdet.core.metric_details import _envelope
 from kfdet.schema.base import parse_json
 from kfdet.schema.metrics import Details, MeasurementConfig
 
@@ -63,7 +62,10 @@ def test_a_slice_of_images_has_the_ap_of_those_images_alone(data):
 @pytest.mark.parametrize("of", [20, 40, 100])
 def test_a_value_that_is_exactly_a_hundredth_is_reached(of):
     parts = np.arange(1, of + 1)
-    best = _envelope(1 - parts / (2 * of), parts / of)
+    curve = ScoreCurve(
+        score=1 - parts / (of + 1), precision=1 - parts / (2 * of), recall=parts / of, f1=parts / of
+    )
+    best = curve.trade_off(objects=of).precision_at_recall
     for step in range(101):
         if step * of % 100 == 0 and step:
             assert best[step] == 1 - (step * of // 100) / (2 * of)

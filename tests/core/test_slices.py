@@ -10,7 +10,7 @@ from kfdet.core.coco import canonical, concatenate, evaluate
 from kfdet.core.measurement import measure
 from kfdet.core.slices import ABSENT, image_parts, objects_by_part
 from kfdet.errors import ConfigError
-from kfdet.schema.metrics import SLICE_METRIC_NAMES, MeasurementConfig
+from kfdet.schema.metrics import SLICE_NUMBERS, MeasurementConfig
 
 LABELS = label_map("circle", "square", "triangle")
 cases = st.builds(
@@ -99,7 +99,12 @@ def test_one_slice_of_everything_has_the_metrics_of_the_set():
     assert (part.precision, part.recall, part.f1) == pytest.approx(
         (best.precision, best.recall, best.f1)
     )
-    assert set(SLICE_METRIC_NAMES) <= set(type(part).model_fields)
+    assert [one.ap for one in part.ap_by_iou] == pytest.approx(
+        [one.ap for one in found.details.ap_by_iou]
+    )
+    assert part.precision_at_recall == found.details.score.precision_at_recall
+    assert part.recall_at_precision == found.details.score.recall_at_precision
+    assert set(SLICE_NUMBERS) <= set(type(part).model_fields)
 
 
 def by_feature(features, keys="auto"):

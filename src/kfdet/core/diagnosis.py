@@ -17,8 +17,8 @@ from kfdet.core.error_analysis import (
     Outcomes,
     Reliability,
     ScoreCurve,
-    class_score_curves,
     confusion_matrix,
+    grouped_score_curves,
     matching_at,
     outcomes,
     reliability,
@@ -84,12 +84,17 @@ def diagnose(matches: Matches, evaluation: Evaluation, evidence: Evidence) -> Di
     best = curve.best()
     score = float(curve.score[best]) if best is not None else None
     at_score = outcomes(matching, data, score=score or 0.0)
+    objects = np.bincount(
+        matches.truth_label[~data.ground_truth.is_crowd], minlength=len(label_map.classes)
+    )
     matrix = confusion_matrix(data, label_map=label_map, score=score or 0.0)
     return Diagnosis(
         matches=matches,
         matching=matching,
         curve=curve,
-        class_curves=class_score_curves(matching, data, label_map=label_map),
+        class_curves=grouped_score_curves(
+            matching, data, group=matches.detection_label, objects=objects
+        ),
         operating_score=score,
         outcomes=at_score,
         confusion=matrix,

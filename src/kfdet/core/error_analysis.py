@@ -20,9 +20,9 @@ from kfdet.core.matching import (
     candidate_pairs,
     match_everywhere,
 )
-from kfdet.core.ordering import ascending
+from kfdet.core.ranked import ranked
 from kfdet.schema.dataset import LabelMap
-from kfdet.schema.metrics import CocoSettings
+from kfdet.schema.metrics import RECALL_STEPS, CocoSettings, TradeOff
 
 FalseAlarmCause = Literal["duplicate", "wrong_class", "badly_placed", "both", "background"]
 FALSE_ALARM_CAUSES: tuple[FalseAlarmCause, ...] = get_args(FalseAlarmCause)
@@ -31,6 +31,9 @@ MISS_CAUSES: tuple[MissCause, ...] = get_args(MissCause)
 
 MATCH_IOU = 0.5
 TOUCH_IOU = 0.1
+
+# Not COCO's points: of these, some lie a bit above the hundredth, where 19 of 20 is not 0.95.
+_HUNDREDTHS = np.arange(RECALL_STEPS) / (RECALL_STEPS - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,25 @@ class ScoreCurve:
     def best(self) -> int | None:
         """Returns the index of the highest F1, the highest score of equals; None without any hit."""
         return int(np.argmax(self.f1)) if self.f1.size and self.f1.max() > 0 else None
+
+    def trade_off(self, *, objects: int) -> TradeOff:
+        """Returns the best precision at each recall, and the best recall at each precision.
+
+        Args:
+            objects: How many there are to find.
+        """
+        if objects == 0:
+            return TradeOff(precision_at_recall=None, recall_at_precision=None)
+        # Between two hits precision only falls: from one hit to the next recall grows.
+        hits = np.flatnonzero(np.diff(self.recall, prepend=0.0))
+        recall = self.recall[hits]
+        best = np.maximum.accumulate(self.precision[hits][::-1])[::-1]
+        at_recall = np.append(best, 0.0)[np.searchsorted(recall, _HUNDREDTHS)]
+        reached = np.searchsorted(-best, -_HUNDREDTHS, side="right")
+        return TradeOff(
+            precision_at_recall=tuple(at_recall.tolist()),
+            recall_at_precision=tuple(np.append(0.0, recall)[reached].tolist()),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,23 +183,21 @@ def score_curve(
     return _curve(matching, data, rows, objects=int(np.count_nonzero(objects)))
 
 
-def class_score_curves(
-    matching: Matching, data: EvaluationData, *, label_map: LabelMap
+def grouped_score_curves(
+    matching: Matching, data: EvaluationData, *, group: Int64, objects: Int64
 ) -> tuple[ScoreCurve, ...]:
-    """Returns `score_curve` for each class of the label map, in its order."""
-    truth, seen = data.ground_truth, data.detections
-    rows = matching.by_score
-    rows = rows[ascending(seen.class_id[rows])]
-    classes = seen.class_id[rows]
-    objects = truth.class_id[~truth.is_crowd]
+    """Returns `score_curve` for each of P groups, as classes are.
+
+    Args:
+        matching: Of the same data.
+        data: Images, ground truth and detections.
+        group: int64[D], of each detection that counts, in [0, P).
+        objects: int64[P], how many there are to find.
+    """
+    ranking = ranked(matching.by_score, group[matching.by_score], groups=len(objects))
     return tuple(
-        _curve(
-            matching,
-            data,
-            rows[slice(*np.searchsorted(classes, [label.id, label.id + 1]))],
-            objects=int(np.count_nonzero(objects == label.id)),
-        )
-        for label in label_map.classes
+        _curve(matching, data, ranking.rows[begin:end], objects=int(count))
+        for begin, end, count in zip(ranking.begin, ranking.begin[1:], objects, strict=False)
     )
 
 

@@ -16,6 +16,7 @@ from kfdet.schema.metrics import (
     Details,
     Metrics,
     ScoreDetails,
+    TradeOff,
     is_statistic,
 )
 
@@ -186,6 +187,16 @@ def _found(metrics: Metrics, rule: GateRule) -> tuple[float | None, int]:
 
 
 def _detail(score: ScoreDetails, ap_by_iou: Sequence[ApAtIou], rule: GateRule) -> float | None:
+    if rule.metric in METRICS_AT:
+        return _read_at(score, ap_by_iou, rule)
+    if score.best is None:
+        # Nothing was hit: no score has an F1 above zero. Without objects it is undefined.
+        return 0.0 if score.precision_at_recall is not None else None
+    best: float = getattr(score.best, rule.metric)
+    return best
+
+
+def _read_at(trade_off: TradeOff, ap_by_iou: Sequence[ApAtIou], rule: GateRule) -> float | None:
     if rule.metric == "ap_at_iou":
         iou = _nearest([entry.iou for entry in ap_by_iou], rule.at)
         if iou is None:
@@ -193,14 +204,8 @@ def _detail(score: ScoreDetails, ap_by_iou: Sequence[ApAtIou], rule: GateRule) -
             raise _MissingError(f"AP was not measured at IoU {rule.at:g}, but at {listed}.")
         return next(entry.ap for entry in ap_by_iou if entry.iou == iou)
     if rule.metric == "precision_at_recall":
-        return score.precision_at(rule.at or 0.0)
-    if rule.metric == "recall_at_precision":
-        return score.recall_at(rule.at or 0.0)
-    if score.best is None:
-        # Nothing was hit: no score has an F1 above zero. Without objects it is undefined.
-        return 0.0 if score.precision_at_recall is not None else None
-    best: float = getattr(score.best, rule.metric)
-    return best
+        return trade_off.precision_at(rule.at or 0.0)
+    return trade_off.recall_at(rule.at or 0.0)
 
 
 def _of_slice(metrics: Metrics, rule: GateRule, named: SliceName) -> tuple[float | None, int]:
@@ -210,6 +215,8 @@ def _of_slice(metrics: Metrics, rule: GateRule, named: SliceName) -> tuple[float
         cuts = list(dict.fromkeys(entry.by for entry in details.slices))
         names = [entry.name for entry in details.slices if entry.by == named.by]
         raise _MissingError(f"The metrics have no such slice: {_no_slice(named, cuts, names)}.")
+    if rule.metric in METRICS_AT:
+        return _read_at(part, part.ap_by_iou, rule), part.boxes
     return part.value(rule.metric), part.boxes
 
 

@@ -12,7 +12,6 @@ from kfdet.core.error_analysis import FALSE_ALARM_CAUSES, MISS_CAUSES, Reliabili
 from kfdet.core.evidence import Evidence
 from kfdet.core.slices import slices
 from kfdet.schema.metrics import (
-    RECALL_STEPS,
     ApAtIou,
     Calibration,
     CalibrationBin,
@@ -60,7 +59,9 @@ def metric_details(diagnosis: Diagnosis, evaluation: Evaluation, evidence: Evide
         ),
         errors=_errors(diagnosis),
         calibration=_calibration(diagnosis.reliability),
-        slices=tuple(slices(diagnosis.matches, diagnosis.outcomes, evidence.image_parts)),
+        slices=tuple(
+            slices(diagnosis.matches, diagnosis.matching, diagnosis.outcomes, evidence.image_parts)
+        ),
     )
 
 
@@ -88,19 +89,8 @@ def _score_details(curve: ScoreCurve, *, objects: int) -> ScoreDetails:
             for at, score in zip(kept, _SCORES, strict=True)
             if at >= 0
         ),
-        precision_at_recall=_envelope(curve.precision, curve.recall) if objects else None,
-        recall_at_precision=_envelope(curve.recall, curve.precision) if objects else None,
+        **dict(curve.trade_off(objects=objects)),
     )
-
-
-def _envelope(values: Float64, over: Float64) -> tuple[float, ...]:
-    """Returns the largest value that goes with at least 0, 0.01 ... 1 of the other, 0 where none does."""
-    order = np.argsort(over, kind="stable")
-    best = np.append(np.maximum.accumulate(values[order][::-1])[::-1], 0.0)
-    # Not COCO's points: of these, some lie a bit above the hundredth, where 19 of 20 is not 0.95.
-    hundredths = np.arange(RECALL_STEPS) / (RECALL_STEPS - 1)
-    places = np.searchsorted(over[order], hundredths, side="left")
-    return tuple(best[places].tolist())
 
 
 def _point(curve: ScoreCurve, at: int, *, score: float | None = None) -> OperatingPoint:

@@ -15,12 +15,12 @@ from kfdet.core.coco import (
     Int64,
     iou_index,
 )
-from kfdet.core.error_analysis import Outcomes
+from kfdet.core.error_analysis import Matching, Outcomes, grouped_score_curves
 from kfdet.core.evidence import ImageParts
 from kfdet.core.matching import Matches
 from kfdet.core.ranked import Ranking, average_precision, mean_of_defined, ranked
 from kfdet.errors import ConfigError, did_you_mean
-from kfdet.schema.metrics import Slice
+from kfdet.schema.metrics import ApAtIou, Slice
 
 SliceKeys = Literal["auto"] | Sequence[str]
 
@@ -190,16 +190,19 @@ def objects_by_part(
     }
 
 
-def slices(matches: Matches, outcomes: Outcomes, images: Sequence[ImageParts]) -> Iterator[Slice]:
+def slices(
+    matches: Matches, matching: Matching, outcomes: Outcomes, images: Sequence[ImageParts]
+) -> Iterator[Slice]:
     """Yields the numbers of every part with an image in it, and of every part of the boxes.
 
     Args:
         matches: Of all shards.
+        matching: Of the same data, at IoU 0.5.
         outcomes: At the operating score.
         images: The partitions of the images.
     """
     for parts in (*_box_parts(matches), *(_of_images(matches.data, one) for one in images)):
-        yield from _slices_of(matches, outcomes, parts)
+        yield from _slices_of(matches, matching, outcomes, parts)
 
 
 def _box_parts(matches: Matches) -> Iterator[_Parts]:
@@ -254,7 +257,9 @@ def _of_images(data: EvaluationData, parts: ImageParts) -> _Parts:
     )
 
 
-def _slices_of(matches: Matches, outcomes: Outcomes, parts: _Parts) -> Iterator[Slice]:
+def _slices_of(
+    matches: Matches, matching: Matching, outcomes: Outcomes, parts: _Parts
+) -> Iterator[Slice]:
     truth = matches.data.ground_truth
     count = len(parts.names)
     real = ~truth.is_crowd
@@ -262,6 +267,9 @@ def _slices_of(matches: Matches, outcomes: Outcomes, parts: _Parts) -> Iterator[
     missed = np.bincount(parts.objects[outcomes.miss], minlength=count)
     alarms = np.bincount(parts.detections[outcomes.false_alarm], minlength=count)
     ap, recall = _by_threshold(matches, parts)
+    curves = grouped_score_curves(
+        matching, matches.data, group=_taken_by(matching, parts), objects=boxes
+    )
     half, three_quarters = (iou_index(matches.settings, iou) for iou in (0.5, 0.75))
     hundred = matches.settings.max_detections[-1] == 100
     for i, name in enumerate(parts.names):
@@ -278,7 +286,20 @@ def _slices_of(matches: Matches, outcomes: Outcomes, parts: _Parts) -> Iterator[
             ap50=_or_none(ap[half, i]) if half is not None else None,
             ap75=_or_none(ap[three_quarters, i]) if three_quarters is not None else None,
             ar_100=_or_none(recall[:, i].mean()) if hundred else None,
+            ap_by_iou=tuple(
+                ApAtIou(iou=round(iou, 4), ap=_or_none(ap[t, i]))
+                for t, iou in enumerate(matches.settings.iou_thresholds)
+            ),
+            **dict(curves[i].trade_off(objects=int(boxes[i]))),
         )
+
+
+def _taken_by(matching: Matching, parts: _Parts) -> Int64:
+    """Returns the part that each detection belongs to at IoU 0.5, int64[D]: its object's, where it hits."""
+    hits = np.flatnonzero(matching.truth_of >= 0)
+    part = parts.detections.copy()
+    part[hits] = parts.objects[matching.truth_of[hits]]
+    return part
 
 
 def _by_threshold(matches: Matches, parts: _Parts) -> tuple[Float64, Float64]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kfdet.errors import did_you_mean
 from kfdet.schema.base import Schema, UnitInterval
-from kfdet.schema.metrics import METRIC_NAMES, SLICE_METRIC_NAMES, is_statistic, listed_statistics
+from kfdet.schema.metrics import METRIC_NAMES, SLICE_NUMBERS, is_statistic, listed_statistics
 
 DETAIL_METRICS = (
     "precision", "recall", "f1",
@@ -36,6 +36,10 @@ PolicyMetric = Annotated[str, AfterValidator(_policy_metric)]
 METRICS_AT: dict[str, str] = {
     "ap_at_iou": "IoU", "precision_at_recall": "recall", "recall_at_precision": "precision",
 }  # fmt: skip
+
+
+# A policy's metrics that a slice has, too.
+SLICE_METRIC_NAMES = (*SLICE_NUMBERS, *METRICS_AT)
 
 
 LOW_IS_GOOD: tuple[str, ...] = ("calibration_error",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -273,20 +273,16 @@ Hundredths = Annotated[
 ]
 
 
-class ScoreDetails(Schema):
+class TradeOff(Schema):
     """How precision and recall trade off, at IoU 0.5.
 
     Attributes:
-        best: The point of the highest F1; null without any hit.
-        points: Along the score, at 0, 0.05 ... 1.
         precision_at_recall: At recall 0, 0.01 ... 1, the highest precision at that recall or above, 0
             where it is never reached; null without any object.
         recall_at_precision: At precision 0, 0.01 ... 1, the highest recall at that precision or
             above, 0 where it is never reached; null without any object.
     """
 
-    best: OperatingPoint | None
-    points: tuple[OperatingPoint, ...]
     precision_at_recall: Hundredths | None
     recall_at_precision: Hundredths | None
 
@@ -305,6 +301,16 @@ class ScoreDetails(Schema):
             precision: In [0, 1], a multiple of 0.01.
         """
         return _hundredth(self.recall_at_precision, precision)
+
+
+class ScoreDetails(TradeOff):
+    """Attributes:
+    best: The point of the highest F1; null without any hit.
+    points: Along the score, at 0, 0.05 ... 1.
+    """
+
+    best: OperatingPoint | None
+    points: tuple[OperatingPoint, ...]
 
 
 def _hundredth(values: tuple[float, ...] | None, at: float) -> Metric:
@@ -397,11 +403,11 @@ class Calibration(Schema):
     expected_error: float | None
 
 
-SliceMetricName = Literal["ap", "ap50", "ap75", "ar_100", "precision", "recall", "f1"]
-SLICE_METRIC_NAMES: tuple[str, ...] = get_args(SliceMetricName)
+# What a slice has one number of.
+SLICE_NUMBERS = ("ap", "ap50", "ap75", "ar_100", "precision", "recall", "f1")
 
 
-class Slice(Schema):
+class Slice(TradeOff):
     """A part of the set.
 
     A slice of images has everything in them. A slice of boxes has the objects whose box belongs to
@@ -417,6 +423,7 @@ class Slice(Schema):
         precision, recall, f1: At the operating score, at IoU 0.5.
         ap, ap50, ap75, ar_100: As over the whole set; null without objects, or where the settings
             don't define them.
+        ap_by_iou: AP at each IoU threshold.
     """
 
     by: str
@@ -430,10 +437,11 @@ class Slice(Schema):
     ap50: Metric
     ap75: Metric
     ar_100: Metric
+    ap_by_iou: tuple[ApAtIou, ...]
 
     def value(self, name: str) -> Metric:
-        """Returns the metric of that name; KeyError for one that slices don't have."""
-        if name not in SLICE_METRIC_NAMES:
+        """Returns the number of that name; KeyError for one that slices don't have."""
+        if name not in SLICE_NUMBERS:
             raise KeyError(name)
         result: Metric = getattr(self, name)
         return result
