@@ -210,7 +210,7 @@ def run_merge(folder: Path) -> list[float | None]:
         report=folder / "report.html",
         progress=Progress("merge", quiet=True),
     )
-    return list(result.overall.model_dump().values())
+    return list(result.overall.named().values())
 
 
 def run_engine(folder: Path) -> list[float | None]:
@@ -221,7 +221,7 @@ def run_engine(folder: Path) -> list[float | None]:
 
     labels = read_document(Manifest, folder / "manifest.json").label_map
     data = concatenate([read_shard(folder / f"shard-{k}")[1] for k in range(SHARDS)])
-    return list(evaluate(data, label_map=labels).overall.model_dump().values())
+    return list(evaluate(data, label_map=labels).overall.named().values())
 
 
 def run_pycocotools(folder: Path) -> list[float | None]:

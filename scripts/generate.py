@@ -16,7 +16,7 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -224,7 +224,14 @@ def _metric_type(annotation: typing.Any) -> str:
 
 
 def _field_docs(model: typing.Any) -> dict[str, str]:
-    """Returns what the section Attributes of a schema's docstring says of each field."""
+    """Returns what the sections Attributes of a schema and its bases say of each field."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        found |= _own_field_docs(base, known=model.model_fields.keys())
+    return found
+
+
+def _own_field_docs(model: typing.Any, *, known: Collection[str]) -> dict[str, str]:
     text = inspect.cleandoc(model.__doc__ or "")
     _, _, section = text.partition("Attributes:\n")
     lines = section.partition("\n\n")[0].splitlines()
@@ -232,7 +239,7 @@ def _field_docs(model: typing.Any) -> dict[str, str]:
     names: list[str] = []
     for line in lines:
         begun = re.match(r" {0,4}(\w+(?:, \w+)*): (.+)", line)
-        if begun and set(begun[1].split(", ")) <= model.model_fields.keys():
+        if begun and set(begun[1].split(", ")) <= set(known):
             names = begun[1].split(", ")
             found |= dict.fromkeys(names, begun[2])
         else:
