@@ -41,6 +41,21 @@ def run(folder, *, policy=POLICY, ap=0.5):
     )
 
 
+def test_a_mistyped_model_is_not_taken_for_a_new_one_silently(tmp_path, capsys):
+    publish_champion(tmp_path, ap=0.5)
+    (tmp_path / "registry" / "shapes").rename(tmp_path / "registry" / "shappes")
+    document = metrics(statistics(0.5), checkpoint=digest("candidate"))
+    write_document(tmp_path / "metrics.json", document)
+    answer = gate.run(
+        metrics=tmp_path / "metrics.json", evidence=None, policy=POLICY,
+        registry=str(tmp_path / "registry"), model="shapes",
+        decision=tmp_path / "decision.json", report=tmp_path / "report.html",
+        progress=Progress("gate"),
+    )  # fmt: skip
+    assert answer.decision == "pass"
+    assert 'has "shappes". Did you mean "shappes"?' in capsys.readouterr().err
+
+
 def publish_champion(folder, *, ap, name="champion"):
     """Publishes a model with that AP through the real stages."""
     from evaluation_cases import write_export

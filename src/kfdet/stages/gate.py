@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kfdet.core.evidence import Evidence
 from kfdet.core.gating import comparable, decide
+from kfdet.errors import did_you_mean
 from kfdet.progress import Progress
 from kfdet.report.gate import gate_page
 from kfdet.schema.gate import Verdict
@@ -66,6 +67,8 @@ def run(
     candidate = read_document(Metrics, metrics)
     published = ModelRegistry(registry, model=model)
     champion = published.champion()
+    if champion is None and any(rule.champion for rule in policy.rules):
+        progress.note(_without_champion(published, registry))
     if champion is not None:
         again = published.measured_on(
             champion, split_digest=candidate.split_digest, settings=candidate.settings
@@ -92,6 +95,14 @@ def run(
         fails=outcomes.count("fails"),
         unknown=outcomes.count("unknown"),
     )
+
+
+def _without_champion(published: ModelRegistry, registry: str) -> str:
+    """Returns what is to be known where there is nothing to compare with: a name may be mistyped."""
+    others = published.others()
+    listed = ", ".join(f'"{name}"' for name in others[:_REASONS_SHOWN])
+    known = f"{registry} has {listed}. {did_you_mean(published.model, others)}" if others else ""
+    return f'there is no champion called "{published.model}" yet; {known}'.rstrip(" ;")
 
 
 def _evidence(metrics: Metrics, folder: Path | None) -> Evidence | None:

@@ -41,7 +41,7 @@ from kfdet.storage.copies import local_folder
 from kfdet.storage.documents import read_document, write_document
 from kfdet.storage.evidence import EVIDENCE_FOLDER, evidence_digest, read_evidence
 from kfdet.storage.exports import content_digest
-from kfdet.storage.locations import join
+from kfdet.storage.locations import join, name_of
 from kfdet.storage.shelves import VERSION_FILE, shelf_of
 from kfdet.storage.stores import NOTHING, StaleGeneration, store_of
 
@@ -111,6 +111,7 @@ class ModelRegistry:
                 expected="letters, digits, dots, hyphens and underscores",
             )
         self.model = model
+        self._root = str(root)
         self._folder = join(root, model)
         self._shelf = shelf_of(join(self._folder, _VERSIONS))
 
@@ -154,6 +155,18 @@ class ModelRegistry:
             version=version.version,
             metrics=metrics,
             checkpoint_digest=version.checkpoint_digest,
+        )
+
+    def others(self) -> tuple[str, ...]:
+        """Returns the names of the other models that have a champion in this registry."""
+        files = {one.location for one in store_of(self._root).list(f"{self._root.rstrip('/')}/")}
+        names = {name_of(place.rpartition("/")[0]) for place in files}
+        return tuple(
+            sorted(
+                name
+                for name in names - {self.model}
+                if join(self._root, name, CHAMPION_FILE) in files
+            )
         )
 
     def exports(self) -> dict[int, ExportManifest]:
