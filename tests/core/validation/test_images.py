@@ -12,7 +12,7 @@ from PIL import Image
 
 from kfdet.core.validation import images
 from kfdet.core.validation.images import ImageFacts, decoded_image, look_at_image
-from kfdet.core.validation.near_copies import MOST_BITS
+from kfdet.core.validation.near_copies import MOST_BITS, NO_HASH
 
 
 def by_pillow(image: bytes, monkeypatch: pytest.MonkeyPatch) -> ImageFacts:
@@ -70,6 +70,31 @@ def test_fine_patterns_that_vanish_when_scaled_are_not_blank():
     facts = look_at_image(encoded(Image.fromarray(stripes), quality=95), detailed=False)
     assert not facts.is_blank
     assert look_at_image(encoded(Image.new("RGB", (640, 480), "grey")), detailed=False).is_blank
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    # What Pillow converts to a palette is dithered.
+    return image.quantize() if mode == "P" else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_one_colour_is_blank_in_every_mode(mode):
+    image = Image.new("RGB", (64, 48), "black" if mode == "1" else (90, 120, 30))
+    facts = look_at_image(encoded(in_mode(image, mode), "JPEG" if mode == "CMYK" else "PNG"))
+    assert facts.is_blank
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "RGBA", "CMYK"])
+def test_two_colours_of_one_brightness_are_not_blank_and_have_no_hash(mode):
+    image = Image.new("RGB", (64, 48), (255, 0, 0))
+    image.paste((0, 129, 0), (16, 16, 48, 48))
+    options = {"quality": 95, "subsampling": 0} if mode == "CMYK" else {}
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    facts = look_at_image(encoded(in_mode(image, mode), kind, **options))
+    assert not facts.is_blank
+    assert (facts.perceptual_hash == NO_HASH) == (facts.grey is None) == (mode != "CMYK")
 
 
 def test_every_cut_and_every_changed_byte_of_a_head_is_answered_without_a_crash():

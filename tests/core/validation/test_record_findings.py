@@ -40,6 +40,11 @@ def areas(*values: float) -> bytes:
     return one(0.0, 0.0, 0.5, 0.5, object__area=np.array(values, F32))  # 32 x 24 = 768 pixels
 
 
+def two_areas(*values: float) -> bytes:
+    boxes = [(0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)]
+    return payload(boxes=boxes, object__area=np.array(values, F32))
+
+
 def exif(orientation: int) -> bytes:
     tags = Image.Exif()
     tags[274] = orientation
@@ -76,6 +81,9 @@ GREY_OF_16_BITS = Image.fromarray(np.asarray(noise().convert("L"), dtype=np.uint
 BLANK = Image.new("RGB", (64, 48), (90, 120, 30))
 NEARLY_BLANK = BLANK.copy()
 NEARLY_BLANK.paste((255, 255, 255), (10, 10, 30, 30))
+# Both of grey level 76.
+EQUALLY_BRIGHT = Image.new("RGB", (64, 48), (255, 0, 0))
+EQUALLY_BRIGHT.paste((0, 129, 0), (16, 16, 48, 48))
 
 TRIGGERS = {
     "record-not-example": b"\xff\xff\xff",
@@ -147,7 +155,7 @@ NEAR_MISSES = {
     "field-length": [payload(object__area=np.zeros(0, F32)), labelled([1, 2], None)],
     "source-id-empty": [payload(source_id=[b"0"])],
     "area-not-finite": [areas(300), areas(0)],
-    "area-implausible": [areas(300), areas(768), areas(0)],
+    "area-implausible": [areas(300), areas(768), areas(0), two_areas(0, 0), two_areas(768, 2)],
     "image-undecodable": [with_image(noise(), "PNG"), with_image(noise(), "BMP")],
     "image-truncated": [payload(encoded=[encoded(noise()) + b"\0\0"])],
     "image-format-unsupported": [with_image(noise(), progressive=True)],
@@ -157,7 +165,11 @@ NEAR_MISSES = {
     "image-extreme-shape": [with_image(noise(1280, 20))],
     "image-format-mismatch": [payload(format=[b"JPG"]), payload(format=[b""])],
     "image-exif-rotated": [exif(1)],
-    "image-blank": [with_image(NEARLY_BLANK)],
+    "image-blank": [
+        with_image(NEARLY_BLANK),
+        with_image(EQUALLY_BRIGHT, "PNG"),
+        with_image(EQUALLY_BRIGHT, quality=95, subsampling=0),
+    ],
     "image-small": [with_image(noise(40, 16))],
     "image-mode-unusual": [with_image(noise(), "PNG")],
     "box-not-finite": [one(0.0, 0.0, 0.5, 1.0)],
@@ -200,6 +212,8 @@ def test_every_trigger_has_its_near_miss():
     [
         (areas(0.19), "area-implausible"),
         (areas(-1), "area-implausible"),
+        (two_areas(0, 700), "area-implausible"),
+        (two_areas(768, 0), "area-implausible"),
         (areas(float("inf")), "area-not-finite"),
         (areas(float("-inf")), "area-not-finite"),
         (one(0.1, 0.2, 0.6, float("inf")), "box-not-finite"),
@@ -215,6 +229,8 @@ def test_every_trigger_has_its_near_miss():
         (with_image(noise().convert("P"), "PNG"), "image-mode-unusual"),
         (with_image(GREY_OF_16_BITS, "PNG"), "image-mode-unusual"),
         (colours_of_16_bits(), "image-mode-unusual"),
+        (with_image(BLANK, "PNG"), "image-blank"),
+        (with_image(BLANK, quality=20), "image-blank"),
         (payload(encoded=[b""]), "image-undecodable"),
         (payload(encoded=None), "field-missing"),
         (payload(encoded=[b"a", b"b"]), "field-length"),

@@ -230,7 +230,10 @@ def side_faults(
 def is_implausible_area(
     areas_px: NDArray[np.float32], *, box_areas: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Returns bool[N], whether recorded areas can't be those of objects in their boxes."""
+    """Returns bool[N], whether recorded areas can't be those of objects in their boxes.
+
+    An area of 0 may say that there is none: it counts here as plausible.
+    """
     areas = areas_px.astype(np.float64)
     looks_normalised = (areas > 0) & (areas <= 1) & (box_areas > 25)
     most = _AREA_EXCESS * box_areas + _AREA_EXCESS_PX
@@ -299,12 +302,12 @@ def _areas(
             expected="a number of square pixels",
             boxes=(index,),
         )
-    odd = is_implausible_area(areas, box_areas=box_areas)
+    odd = (areas == 0) | is_implausible_area(areas, box_areas=box_areas)
     for index in np.flatnonzero(sound & finite & odd).tolist():
         yield Fault(
             code="area-implausible",
             seen=f"{_named(objects, index)}: area {areas[index]:.6g}",
-            expected=f"up to {box_areas[index]:.6g} square pixels, the area of its box",
+            expected=f"above 0, up to the {box_areas[index]:.6g} square pixels of its box",
             boxes=(index,),
         )
 

@@ -583,7 +583,7 @@ _SPLITS = (
         why="Two frames of one scene: the detector is judged on what it has nearly seen.",
         remedy="Put both into one split; divide by scene, patient or day and not by image.",
         limits="Two images look alike if at most 32 of the 255 bits of their perceptual hashes "
-        "differ. Blank images have none, and those without texture differ by chance. Of the others "
+        "differ. Images of one brightness have none, and those without texture differ by chance. Of the others "
         "all that look like one of an earlier split are found, as long as the two splits make no more "
         "than 2,147,483,648 pairs (160,000 images, divided 8 : 1 : 1). In larger sets, where over "
         "2,048 images of a split share a part of the hash, as frames of a camera that never moves "

@@ -29,6 +29,8 @@ SMALL_SIDE_PX = 16
 STRIP_RATIO = 64
 MOST_SCANS = 100
 _BLANK_RANGE = 3
+# Compression moves colours further than the brightness.
+_BLANK_COLOURS_RANGE = 12
 _ORIENTATION_TAG = 274
 _EXIF_HEAD = b"Exif\0\0"
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "BMP": "bmp"}
@@ -71,11 +73,11 @@ class ImageFacts:
         mode: Pillow's name of channels and depth: RGB, L, CMYK, RGBA, I;16, P, 1.
         orientation: EXIF orientation; 1 when there is none.
         brightness: Mean grey level, 0 to 255; None when it can't be decoded.
-        is_blank: All the pixels are of one grey level, or nearly.
-        perceptual_hash: As `near_copies.hash_image` makes it; NO_HASH when the image is blank or
+        is_blank: All the pixels are of one colour, or nearly.
+        perceptual_hash: As `near_copies.hash_image` makes it; NO_HASH when the image is of one grey
+            level or can't be decoded.
+        grey: uint8[H, W], the image in grey, possibly scaled down; None when that is of one level or
             can't be decoded.
-        grey: uint8[H, W], the image in grey, possibly scaled down; None when it is blank or can't be
-            decoded.
         problem, detail: Why the trainer would not decode it.
     """
 
@@ -170,7 +172,7 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         return _with_problem(facts, "undecodable", str(failure) or type(failure).__name__)
     whole = _grey(image)
     low, high = (int(level) for level in cast("tuple[int, int]", whole.getextrema()))
-    is_blank = high - low <= _BLANK_RANGE
+    is_flat = high - low <= _BLANK_RANGE
     if max(whole.size) > _LONGEST_SIDE_PX:
         size = (min(whole.width, _LONGEST_SIDE_PX), min(whole.height, _LONGEST_SIDE_PX))
         whole = whole.resize(size, Image.Resampling.BOX)
@@ -183,10 +185,18 @@ def _decoded(image: Image.Image, facts: ImageFacts) -> ImageFacts:
         mode=facts.mode,
         orientation=_orientation(image.getexif),
         brightness=brightness,
-        is_blank=is_blank,
-        perceptual_hash=NO_HASH if is_blank else perceptual_hash,
-        grey=None if is_blank else grey,
+        is_blank=is_flat and _is_of_one_colour(image),
+        perceptual_hash=NO_HASH if is_flat else perceptual_hash,
+        grey=None if is_flat else grey,
     )
+
+
+def _is_of_one_colour(image: Image.Image) -> bool:
+    """Returns whether an image of one grey level has one colour, too."""
+    if image.mode.startswith(("1", "L", "I", "F")) and image.mode != "LAB":
+        return True
+    ranges = cast("tuple[tuple[int, int], ...]", image.convert("RGB").getextrema())
+    return all(high - low <= _BLANK_COLOURS_RANGE for low, high in ranges)
 
 
 def _mode(image: Image.Image, encoded: bytes) -> str:

@@ -153,13 +153,17 @@ def box_screen(sheet: Sheet) -> NDArray[np.bool_]:
         inside = np.minimum(boxes[:, 2:], sizes) - np.maximum(boxes[:, :2], 0)
         whole = np.prod(np.maximum(inside, 0), axis=1) >= WHOLE_SHARE * np.prod(sizes, axis=1)
         suspicious[record[whole]] = True
-        # No area at all is as plausible as an area of zero.
+        # No area at all is as plausible as areas of zero alone.
         areas = [
             np.zeros(count, dtype=np.float32) if own is None else own
             for own, count in zip(sheet.areas_px, counts, strict=True)
         ]
-        odd = is_implausible_area(_joined(areas, np.float32), box_areas=np.prod(sides, axis=1))
+        recorded = _joined(areas, np.float32)
+        odd = is_implausible_area(recorded, box_areas=np.prod(sides, axis=1))
         suspicious[record[odd]] = True
+        with_areas = np.zeros(len(sheet), dtype=np.bool_)
+        with_areas[record[recorded != 0]] = True
+        suspicious[record[(recorded == 0) & with_areas[record]]] = True
         suspicious[record[_overlapping(boxes, counts)]] = True
     return suspicious
 
