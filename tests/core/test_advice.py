@@ -149,18 +149,22 @@ def test_low_precision_and_duplicates_come_with_false_alarms():
     assert all("detector.nms.iou_threshold" in advice.keys for advice in found)
 
 
-def test_confusions_name_the_pair():
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(30, '; the most frequent pair is "circle" taken for "square", 30 times'), (1, "")],
+)
+def test_confusions_name_the_pair_that_is_more_than_one_object(count, said):
     table = BASE.details.confusion.model_copy(
         update={
             "labels": ("circle", "square", "background"),
-            "matrix": ((90, 30, 0), (5, 90, 0), (0, 0, 0)),
+            "matrix": ((90, count, 0), (1, 90, 0), (0, 0, 0)),
         }
     )
     alarms = {"wrong_class": 35, "background": 5}
     document = changed(errors={"hits": 900, "false_alarms": alarms}, confusion=table)
     (advice,) = advise(document, config=CONFIG)
     assert advice.topic == "confusions"
-    assert '"circle" taken for "square", 30 times' in advice.evidence
+    assert advice.evidence.endswith(f"lie on an object of another class{said}.")
 
 
 def test_a_class_behind_the_others_needs_boxes_enough_and_misses():

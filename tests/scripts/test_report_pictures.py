@@ -24,18 +24,26 @@ def browser(tmp_path, monkeypatch):
 
 
 def test_a_picture_has_a_palette_and_the_size_that_was_asked_for(browser, tmp_path):
-    colourful = Image.linear_gradient("L").resize((1185, 900)).convert("RGB")
+    colourful = Image.linear_gradient("L").resize((1185, 1050)).convert("RGB")
     browser(colourful)
     pictures.picture(tmp_path / "page.html", tmp_path / "out" / "x.png", height=900)
     with Image.open(tmp_path / "out" / "x.png") as made:
         assert (made.size, made.mode) == ((1185, 900), "P")
     called = (tmp_path / "called").read_text()
-    assert "--window-size=1185,900" in called
+    assert "--window-size=1185,1050" in called
     assert f"file://{tmp_path}/page.html" in called
 
 
+def test_a_page_names_no_folder_of_the_machine_that_it_was_made_on(tmp_path):
+    run = tmp_path / "there" / "runs" / "shapes"
+    run.mkdir(parents=True)
+    (run / "index.html").write_text(f"<code>{run}/models</code>")
+    shown = pictures.neutral(run / "index.html", run, tmp_path)
+    assert shown.read_text() == "<code>/home/ada/kfdet/runs/shapes/models</code>"
+
+
 def test_a_blank_picture_is_refused(browser, tmp_path):
-    browser(Image.new("RGB", (1185, 900), "white"))
+    browser(Image.new("RGB", (1185, 1050), "white"))
     with pytest.raises(SystemExit, match="is blank"):
         pictures.picture(tmp_path / "page.html", tmp_path / "x.png", height=900)
     assert not (tmp_path / "x.png").exists()

@@ -279,16 +279,16 @@ def _confusions(case: _Case) -> Iterator[Advice]:
         if truth != answer
     ]
     count, truth, answer = max(pairs, default=(0, "", ""))
-    most = f'; the most frequent pair is "{truth}" taken for "{answer}", {count:,} times' * bool(
-        count
-    )
+    # Alarms on objects that were found all the same stand in no pair.
+    pair = f'; the most frequent pair is "{truth}" taken for "{answer}", {count:,} times'
+    most = pair if count > 1 else ""
     yield Advice(
         topic="confusions",
         finding="Classes are mixed up.",
         evidence=f"Of the false alarms {found.in_words()} lie on an object of another class{most}.",
         shares=(found,),
         thresholds=case.thresholds("confusions", "confidence"),
-        remedy="Look at both classes' labels in the training set, then add examples of them.",
+        remedy="Look at the labels of the classes that are mixed up, and add examples of them.",
         keys=("dataset.train", "training.losses.focal_gamma"),
         examples=(CONFUSION, FALSE_ALARMS),
     )
