@@ -24,7 +24,7 @@ fail() {
 
 # A program that fails has said why; this says where that leaves the cluster.
 set -o errtrace
-trap 'fail "ended at: $step. It may be called again; make kind-down begins anew."' ERR
+trap '[ "$BASH_SUBSHELL" != 0 ] || fail "ended at: $step. It may be called again; make kind-down begins anew."' ERR
 
 # Puts a pinned program into .kind/bin, unless it lies there already.
 # Arguments: name, address, SHA-256.
