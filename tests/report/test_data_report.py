@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import re
 import weakref
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -161,6 +162,40 @@ def test_a_large_image_is_shown_small(tmp_path: Path, kind: str):
     red, blue = (np.asarray(large[0].convert("RGB"))[80, x].argmax() for x in (40, 280))
     assert (red, blue) == (0, 2)
     assert 'viewBox="0 0 320 160"' in (tmp_path / "report").read_text()
+
+
+def test_small_boxes_that_are_meant_are_shown_enlarged(tmp_path: Path):
+    splits = sound_splits(4)
+    near = [(0.1, 0.2, 0.3, 0.35), (0.5, 0.5, 0.9, 0.9), (0.1, 0.2, 0.3, 0.352)]
+    labels = {
+        "object__class__label": np.array([1, 2, 1]),
+        "object__class__text": [b"cat", b"dog", b"cat"],
+    }
+    splits["train"][1] = payload(seed=71, boxes=near, **labels)
+    report(tmp_path, splits)
+    html = (tmp_path / "report").read_text()
+    whole, enlarged = (
+        html[html.rindex("<figure", 0, at) : at]
+        for at in (
+            html.index("box-near-duplicate: box 2"),
+            html.index("box-near-duplicate, enlarged"),
+        )
+    )
+    assert 'aria-label="3 boxes"' in whole
+    assert 'aria-label="2 boxes"' in enlarged
+    size = re.search(r'width="(\d+)" height="(\d+)"', enlarged)
+    assert size is not None
+    # Twice the boxes' longer side, of 64 x 48 pixels.
+    assert all(19 <= int(side) <= 20 for side in size.groups())
+
+
+@pytest.mark.parametrize(
+    "box", [(0.1, 0.2, 0.6, 0.2), (1.2, 1.3, 1.3, 1.4), (0.1, 0.2, float("nan"), 0.2)]
+)
+def test_boxes_that_are_large_or_outside_are_not_enlarged(tmp_path: Path, box: tuple):
+    splits = sound_splits(4)
+    splits["train"][1] = payload(seed=71, boxes=[box])
+    assert "enlarged" not in report(tmp_path, splits).text
 
 
 def test_images_that_are_alike_are_shown_side_by_side(tmp_path: Path):

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from kfdet.core.validation.catalogue import BY_CODE
 from kfdet.core.validation.findings import by_code
-from kfdet.core.validation.images import decoded_image
 from kfdet.core.validation.samples import Sample
 from kfdet.core.validation.shards import FileFacts
 from kfdet.report.charts import bar_chart, histogram_chart
@@ -30,7 +25,8 @@ from kfdet.report.page import (
     paragraph,
     table,
 )
-from kfdet.report.pictures import PICTURE_WIDTH_PX, PictureBox, gallery, picture
+from kfdet.report.pictures import gallery
+from kfdet.report.samples import sample_pictures
 from kfdet.report.wording import percent, size
 from kfdet.schema.dataset import (
     ClassStatistics,
@@ -47,10 +43,6 @@ _SIZES_SHOWN = 12
 _CLASSES_CHARTED = 40
 _CLASSES_LISTED = 500
 _FILES_LISTED = 500
-_BOXES_DRAWN = 200
-_LABEL_LETTERS = 40
-_FARTHEST_PX = 1e6
-_EMPTY_PX, _EMPTY_COLOUR = (320, 200), (225, 225, 225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +174,7 @@ def _examples(found: Sequence[Finding], count: int) -> Html:
 
 
 def _worst(report: DataReport) -> Iterator[Section]:
-    pictures = [_picture(sample) for sample in report.worst]
+    pictures = [one for sample in report.worst for one in sample_pictures(sample)]
     if pictures:
         yield Section(
             title="Worst images",
@@ -195,11 +187,11 @@ def _exhibits(report: DataReport) -> Iterator[Section]:
     single: list[Html] = []
     pairs: list[Html] = []
     for samples in report.exhibits:
-        pictures = [_picture(sample) for sample in samples]
+        pictures = [sample_pictures(sample) for sample in samples]
         if len(pictures) == 1:
-            single += pictures
+            single += pictures[0]
         else:
-            pairs.append(gallery(pictures))
+            pairs.append(gallery([one for own in pictures for one in own]))
     body = [gallery(single)] if single else []
     if pairs:
         body += [heading("Side by side"), *pairs]
@@ -214,7 +206,7 @@ def _exhibits(report: DataReport) -> Iterator[Section]:
 def _samples(report: DataReport) -> Iterator[Section]:
     pictures: dict[Split, list[Html]] = {split: [] for split in report.statistics}
     for sample in report.samples:
-        pictures[sample.split].append(_picture(sample))
+        pictures[sample.split] += sample_pictures(sample)
     body: list[Html] = []
     for split, shown in pictures.items():
         if shown:
@@ -225,47 +217,6 @@ def _samples(report: DataReport) -> Iterator[Section]:
             intro="Images at even distances through each split, with their boxes as recorded.",
             body=tuple(body),
         )
-
-
-def _picture(sample: Sample) -> Html:
-    """Returns the image with its boxes; an empty one where it can't be decoded."""
-    try:
-        image = decoded_image(sample.content.encoded, width_px=PICTURE_WIDTH_PX)
-    except ValueError:
-        caption = f"{_caption(sample)}: can't be shown"
-        return picture(Image.new("RGB", _EMPTY_PX, _EMPTY_COLOUR), [], caption=caption)
-    record = sample.content
-    scale = np.array([image.height, image.width] * 2, dtype=np.float64)
-    boxes = record.boxes_yxyx_norm.astype(np.float64) * scale
-    texts = record.class_texts or tuple(str(number) for number in record.class_ids)
-    drawn = [
-        PictureBox(
-            xmin=float(xmin),
-            ymin=float(ymin),
-            xmax=float(xmax),
-            ymax=float(ymax),
-            # Where one box is meant, only that one is named.
-            label=text if not sample.boxes or index in sample.boxes else "",
-            kind="false_alarm" if index in sample.boxes else "ground_truth",
-        )
-        for index, ((ymin, xmin, ymax, xmax), text) in _drawn(boxes, texts, sample.boxes)
-    ]
-    return picture(image, drawn, caption=_caption(sample))
-
-
-def _caption(sample: Sample) -> str:
-    place = f"{sample.content.source_id[:_LABEL_LETTERS]}, record {sample.record}"
-    return f"{sample.about} ({sample.split}, {place})" if sample.about else place
-
-
-def _drawn(
-    boxes: NDArray[np.float64], texts: Sequence[str], meant: Sequence[int]
-) -> Iterator[tuple[int, tuple[NDArray[np.float64], str]]]:
-    """Yields the boxes that are drawn: those that are meant, and others up to a number."""
-    others = [index for index in range(min(len(boxes), _BOXES_DRAWN)) if index not in meant]
-    for index in sorted([*meant[:_BOXES_DRAWN], *others[: max(0, _BOXES_DRAWN - len(meant))]]):
-        if np.isfinite(boxes[index]).all() and (np.abs(boxes[index]) < _FARTHEST_PX).all():
-            yield index, (boxes[index], texts[index][:_LABEL_LETTERS])
 
 
 def _classes(report: DataReport) -> Section:
