@@ -12,6 +12,8 @@ from PIL import Image
 from kfdet.core.example import serialise_example
 from kfdet.core.label_map import contiguous
 from kfdet.core.tfrecord import encode_record
+from kfdet.core.validation.boxes import Names
+from kfdet.core.validation.examine import Examination, examine_records
 from kfdet.progress import Progress
 from kfdet.schema.run_config import DatasetConfig
 from kfdet.storage.label_maps import write_label_map
@@ -83,6 +85,12 @@ def with_image(image: Image.Image, kind: str = "JPEG", **options: object) -> byt
         width=np.array([image.width]),
         height=np.array([image.height]),
     )
+
+
+def examine_record(record: bytes, *, names: Names | None) -> Examination:
+    """Returns what a record by itself shows, also where its boxes fit its image."""
+    (seen,) = examine_records([record], names=names, placed=[True])
+    return seen
 
 
 def sound_splits(images: int = 3) -> dict[str, list[bytes]]:

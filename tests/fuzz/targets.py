@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from dataset_cases import payload
+from dataset_cases import examine_record, payload
 
 from kfdet.core.example import ExampleError, parse_example, serialise_example
 from kfdet.core.tfrecord import Frame, encode_record, frame_spans, read_frames
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import BY_CODE, severities
-from kfdet.core.validation.examine import examine_record
 from kfdet.core.validation.findings import FindingLog, Place
 from kfdet.storage.records import scan_records
 

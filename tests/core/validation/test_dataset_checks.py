@@ -6,7 +6,7 @@ from array import array
 
 import numpy as np
 import pytest
-from dataset_cases import encoded, payload
+from dataset_cases import encoded, examine_record, payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from kfdet.core.validation.dataset_checks import (
     near_copy_faults,
     split_faults,
 )
-from kfdet.core.validation.examine import examine_record
 from kfdet.core.validation.near_copies import HASH_BYTES
 from kfdet.core.validation.tally import ID_BYTES, Identities, SplitTally
 from kfdet.schema.dataset import SPLITS

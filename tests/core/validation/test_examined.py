@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from dataset_cases import CLASSES, features, noise, payload, with_image
+from dataset_cases import CLASSES, examine_record, features, noise, payload, with_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,6 @@ from kfdet.core.example import serialise_example
 from kfdet.core.label_map import contiguous
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import severities
-from kfdet.core.validation.examine import examine_record
 from kfdet.core.validation.examined import (
     check_groups,
     shard_document,

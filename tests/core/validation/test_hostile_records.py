@@ -7,10 +7,10 @@ allowed beyond what the process began with.
 from __future__ import annotations
 
 import pytest
+from dataset_cases import examine_record
 from hostile_cases import CASES, limited
 
 from kfdet.core.validation.boxes import Names
-from kfdet.core.validation.examine import examine_record
 
 NAMES = Names(aliases={1: ("cat",), 2: ("dog",)})
 

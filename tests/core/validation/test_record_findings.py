@@ -7,13 +7,12 @@ import zlib
 
 import numpy as np
 import pytest
-from dataset_cases import encoded, features, noise, payload, with_image
+from dataset_cases import encoded, examine_record, features, noise, payload, with_image
 from PIL import Image
 
 from kfdet.core.example import serialise_example
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import BY_CODE
-from kfdet.core.validation.examine import examine_record
 
 NAMES = Names(aliases={1: ("cat",), 2: ("dog",)})
 BOX = (0.1, 0.2, 0.6, 0.7)

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from dataset_cases import CLASSES, encoded, noise, payload
+from dataset_cases import CLASSES, encoded, examine_record, noise, payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +15,7 @@ from PIL import Image
 from kfdet.core.detection_record import serialise_record
 from kfdet.core.validation import examine
 from kfdet.core.validation.boxes import Names
-from kfdet.core.validation.examine import Examination, examine_record, examine_records
+from kfdet.core.validation.examine import Examination, examine_records
 from kfdet.stages.data_synth import shapes_record
 
 NAMES = Names(aliases={number: (name,) for number, name in enumerate(CLASSES, 1)})

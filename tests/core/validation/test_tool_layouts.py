@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dataset_cases import encoded, features, noise, with_image
+from dataset_cases import encoded, examine_record, features, noise, with_image
 from PIL import Image
 from tool_layouts import LAYOUTS, TOLD
 
@@ -12,7 +12,6 @@ from kfdet.core.detection_record import parse_record
 from kfdet.core.example import serialise_example
 from kfdet.core.validation.boxes import Names
 from kfdet.core.validation.catalogue import BY_CODE
-from kfdet.core.validation.examine import examine_record
 
 NAMES = Names(aliases={1: ("cat",), 2: ("dog",)})
 

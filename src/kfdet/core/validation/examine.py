@@ -91,17 +91,6 @@ class _Record:
     size_px: tuple[int, int] = (0, 0)
 
 
-def examine_record(payload: bytes, *, names: Names | None) -> Examination:
-    """Applies every check that one record can answer.
-
-    Args:
-        payload: The record.
-        names: The label map's; None when it can't be read, and then classes are not checked.
-    """
-    (examination,) = examine_records([payload], names=names, placed=[True])
-    return examination
-
-
 def examine_records(
     payloads: Sequence[bytes], *, names: Names | None, placed: Sequence[bool]
 ) -> list[Examination]:
