@@ -111,6 +111,17 @@ def test_ids_from_zero_without_texts_are_off_by_one():
     assert "class-off-by-one" not in codes(class_set_faults(all_used, names, file="m"))
 
 
+def test_ids_from_two_without_texts_are_off_by_one():
+    names = named("cat", "dog", "cow")
+    above = {"train": tally_of(ids(2, 4), names=names), "val": tally_of(ids(3), names=names)}
+    ((_, fault), *_) = class_set_faults(above, names, file="m")
+    assert fault.code == "class-off-by-one"
+    assert fault.seen == "records use ids 2 to 4, the label map 1 to 3"
+    for used in ((2, 3), (1, 2, 3, 4), (2, 5), ()):
+        others = {"train": tally_of(ids(*used), names=names)}
+        assert "class-off-by-one" not in codes(class_set_faults(others, names, file="m"))
+
+
 def test_an_empty_split_and_one_of_images_without_boxes_are_named():
     empty, bare = payload(boxes=[]), payload(boxes=BOXES)
     tallies = {

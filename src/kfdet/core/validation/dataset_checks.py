@@ -137,15 +137,13 @@ def _off_by_one(
                 yield place, Fault(code="class-off-by-one", seen=seen, expected="that of their id")
         return
     ids = {number for tally in tallies.values() for number in tally.class_boxes}
-    if 0 in ids and max(names.aliases) not in ids and max(ids) == max(names.aliases) - 1:
-        yield (
-            place,
-            Fault(
-                code="class-off-by-one",
-                seen=f"records use ids 0 to {max(ids)}, the label map 1 to {max(names.aliases)}",
-                expected="the same ids",
-            ),
-        )
+    first, last = min(names.aliases), max(names.aliases)
+    # Shifted by one they use the id beyond one end, and not that at the other.
+    from_zero = 0 in ids and max(ids) == last - 1
+    is_above = bool(ids) and min(ids) == first + 1 and max(ids) == last + 1
+    if from_zero or is_above:
+        seen = f"records use ids {min(ids)} to {max(ids)}, the label map {first} to {last}"
+        yield place, Fault(code="class-off-by-one", seen=seen, expected="the same ids")
 
 
 def split_faults(tallies: Mapping[Split, SplitTally]) -> Iterator[tuple[Place, Fault]]:
