@@ -18,7 +18,7 @@ _LABEL_LETTERS = 40
 _FARTHEST_PX = 1e6
 _EMPTY_PX, _EMPTY_COLOUR = (320, 200), (225, 225, 225)
 # Of the longer side of the image: what fills more of it is plain to see in the whole.
-_LARGEST_DETAIL, _SMALLEST_DETAIL = 1 / 2, 1 / 16
+_LARGEST_DETAIL, _SMALLEST_DETAIL = 1 / 2, 1 / 6
 
 
 def sample_pictures(sample: Sample) -> list[Html]:
