@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import bz2
+import lzma
 import struct
 
 import pytest
@@ -80,6 +82,26 @@ def test_reading_resumes_behind_bytes_that_are_no_record(
     data = b"".join(map(encode_record, before)) + rubbish + b"".join(map(encode_record, after))
     assert frames(data) == before + after
     assert len(faults(data)) == 1
+
+
+@pytest.mark.parametrize(
+    ("packed", "kind"),
+    [
+        (bz2.compress(bytes(100)), "bzip2"),
+        (lzma.compress(bytes(100)), "xz"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "Zstandard"),
+        (b"PK\x03\x04" + bytes(20), "zip"),
+        (b"\xff\xd8\xff\xe0" + bytes(20), "JPEG"),
+    ],
+)
+def test_a_file_of_another_kind_is_said_to_be_one(packed: bytes, kind: str):
+    (fault,) = read_frames(packed)
+    assert isinstance(fault, FrameFault)
+    assert fault.kind == "length"
+    assert fault.seen.endswith(f"; it begins as a {kind} file does")
+    _, later = read_frames(encode_record(b"first") + packed)
+    assert isinstance(later, FrameFault)
+    assert "begins as" not in later.seen
 
 
 def test_lost_bytes_inside_a_record_cost_that_record_alone():

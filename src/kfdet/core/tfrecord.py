@@ -26,6 +26,11 @@ _MASK_DELTA = 0xA282EAD8
 _FIRST_SCAN_BYTES, _MOST_SCAN_BYTES = 1 << 12, 1 << 20
 _MOST_FAULTS = 10_000
 _MOST_PASSES = 8
+# What is taken for a shard and is none, by its first bytes.
+_FOREIGN: dict[bytes, str] = {
+    b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard", b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet", b"\x89HDF": "HDF5", b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG",
+}  # fmt: skip
 
 FaultKind = Literal["length", "data", "truncated"]
 
@@ -175,6 +180,12 @@ def _crc_at(data: bytes, offset: int) -> int:
     return int(_CRC.unpack_from(data, offset)[0])
 
 
+def _foreign(head: bytes) -> str:
+    """Returns the words for what kind of file begins so; none where that is not known."""
+    kind = next((kind for magic, kind in _FOREIGN.items() if head.startswith(magic)), None)
+    return f"; it begins as a {kind} file does" if kind else ""
+
+
 def _frame_at(
     source: ByteSource, *, offset: int, index: int, effort: _Effort
 ) -> Frame | FrameFault:
@@ -195,7 +206,7 @@ def _frame_at(
             kind="length",
             index=index,
             offset=offset,
-            seen=f"{stored:08x}",
+            seen=f"{stored:08x}{_foreign(header) if offset == 0 else ''}",
             expected=f"{computed:08x}, the checksum of the length",
             resumes_at=_next_frame(source, offset + 1, effort),
         )
