@@ -184,6 +184,18 @@ def test_a_slice_of_images_has_an_interval_and_one_of_boxes_has_none():
     assert "point_estimate" in found.reason
 
 
+def test_a_champion_s_slice_is_drawn_at_its_own_operating_score():
+    """What a score means is each model's own: halved scores leave the comparison as it is."""
+    data = shaken(DATA, 0.3)
+    detections = dataclasses.replace(data.detections, score=data.detections.score / 4)
+    lower = measured(dataclasses.replace(data, detections=detections), name="worse")
+    quiet = Champion(version=2, metrics=lower[0], evidence=lower[1])
+    for metric in ("precision", "recall", "f1"):
+        where = {"by": "objects_in_image", "name": "2 to 4"}
+        rule = {"metric": metric, "slice": where, "champion": {"max_drop": 0.1}}
+        assert judged(rule, champion=quiet).rules == judged(rule, champion=CHAMPION).rules
+
+
 def test_equal_seeds_give_equal_decisions():
     rules = [{"metric": "ap", "at_least": AP}, {"metric": "ap50", "champion": {"min_gain": 0.1}}]
     assert judged(*rules, champion=CHAMPION) == judged(*rules, champion=CHAMPION)

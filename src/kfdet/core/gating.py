@@ -484,7 +484,7 @@ def _drawn(
 ) -> dict[int, Spread | str]:
     cut = {parts.by for parts in evidence.image_parts}
     subjects = {
-        i: _subject(claim.rule, metrics)
+        i: _subject(claim.rule, metrics, rival)
         for i, claim in claims.items()
         if claim.rule.slice is None or claim.rule.slice.by in cut
     }
@@ -518,7 +518,7 @@ def _lacking(champion: Champion | None, evidence: Evidence | None) -> str:
     return ""
 
 
-def _subject(rule: GateRule, metrics: Metrics) -> Subject:
+def _subject(rule: GateRule, metrics: Metrics, rival: Champion | None) -> Subject:
     entry = metrics.of_class(rule.class_name) if rule.class_name is not None else None
     at_score = rule.slice is not None and rule.metric in ("precision", "recall", "f1")
     return Subject(
@@ -526,8 +526,13 @@ def _subject(rule: GateRule, metrics: Metrics) -> Subject:
         at=rule.at,
         class_id=entry.id if entry else None,
         part=(rule.slice.by, rule.slice.name) if rule.slice else None,
-        score=metrics.details.errors.score if at_score and metrics.details else None,
+        score=_operating_score(metrics) if at_score else None,
+        rival_score=_operating_score(rival.metrics) if at_score and rival else None,
     )
+
+
+def _operating_score(metrics: Metrics) -> float | None:
+    return metrics.details.errors.score if metrics.details else None
 
 
 def _one_sided(policy: GatePolicy) -> float:

@@ -66,6 +66,7 @@ class Subject:
         class_id: Of this class alone; over all classes when None.
         part: Of this slice of images alone: what it is cut by, and its name.
         score: That precision, recall and f1 are taken at; that of the highest F1 when None.
+        rival_score: The same of the model that it is compared with.
     """
 
     metric: PolicyMetric
@@ -73,6 +74,11 @@ class Subject:
     class_id: int | None = None
     part: tuple[str, str] | None = None
     score: float | None = None
+    rival_score: float | None = None
+
+    def of_rival(self) -> Subject:
+        """Returns the same of the model that it is compared with."""
+        return replace(self, score=self.rival_score)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,13 +214,14 @@ def spreads(
     # The first column is the set itself.
     weights = np.concatenate([np.ones((evidence.images, 1)), halves], axis=1)
     mine = _drawn(subjects, evidence, weights, class_ids=class_ids)
-    theirs = _drawn(subjects, rival, weights, class_ids=class_ids) if rival else {}
+    rivals = [subject.of_rival() for subject in subjects]
+    theirs = _drawn(rivals, rival, weights, class_ids=class_ids) if rival else {}
     answer: dict[Subject, Spread | None] = {}
     for subject in subjects:
         if rival is None:
             spread = _spread(mine[subject])
         else:
-            apart = mean_over_classes(mine[subject]) - mean_over_classes(theirs[subject])
+            apart = mean_over_classes(mine[subject]) - mean_over_classes(theirs[subject.of_rival()])
             error = _distance(apart[1:], apart[0])
             spread = None if error is None else Spread(standard_error=error, excess=0.0)
         step = _last_step(subject, evidence, rival, class_ids=class_ids)
