@@ -187,6 +187,22 @@ def test_a_slice_is_read_by_its_name():
     assert 'Did you mean "box_size"?' in lost.missing
 
 
+@pytest.mark.parametrize(
+    ("by", "name", "end"),
+    [
+        ("box_sise", "below 16 px", 'camera. Did you mean "box_size"?'),
+        ("box_size", "bellow 16 px", '256 px and more. Did you mean "below 16 px"?'),
+        (
+            "zzz",
+            "below 16 px",
+            "expected one of box_size, box_aspect_ratio, objects_in_image, camera.",
+        ),
+    ],
+)
+def test_a_slice_that_is_not_there_is_told_in_whole_sentences(by, name, end):
+    assert read(DOCUMENT, rule(slice={"by": by, "name": name})).missing.endswith(end)
+
+
 def test_metrics_of_old_have_no_details_and_say_so():
     found = read(metrics(statistics(0.5)), rule("f1"))
     assert found.value is None

@@ -214,7 +214,7 @@ def _of_slice(metrics: Metrics, rule: GateRule, named: SliceName) -> tuple[float
     if part is None:
         cuts = list(dict.fromkeys(entry.by for entry in details.slices))
         names = [entry.name for entry in details.slices if entry.by == named.by]
-        raise _MissingError(f"The metrics have no such slice: {_no_slice(named, cuts, names)}.")
+        raise _MissingError(f"The metrics have no such slice: {_no_slice(named, cuts, names)}")
     if rule.metric in METRICS_AT:
         return _read_at(part, part.ap_by_iou, rule), part.boxes
     return part.value(rule.metric), part.boxes

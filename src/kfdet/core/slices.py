@@ -193,7 +193,7 @@ def objects_by_part(
 def slices(
     matches: Matches, matching: Matching, outcomes: Outcomes, images: Sequence[ImageParts]
 ) -> Iterator[Slice]:
-    """Yields the numbers of every part with an image in it, and of every part of the boxes.
+    """Yields the numbers of every part of the images, and of every part of the boxes.
 
     Args:
         matches: Of all shards.
