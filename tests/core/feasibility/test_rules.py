@@ -180,6 +180,19 @@ def test_without_a_champion_a_rule_that_then_fails_can_not_hold():
     assert fine.outcome == "reachable"
 
 
+def test_a_comparison_takes_place_at_the_threshold_of_its_own_iou():
+    subject = Subject(metric="ap_at_iou", at=0.75)
+    value = np.linspace(0, 1, 11)
+    curve = SpreadCurve(value=value, alone=0.02 * np.ones(11), paired=0.1 * value)
+    rules = [
+        {"metric": "ap_at_iou", "at": 0.5, "at_least": 0.8},
+        {"metric": "ap_at_iou", "at": 0.75, "at_least": 0.3, "champion": {"max_drop": 0.1}},
+    ]
+    policy = GatePolicy.model_validate({"rules": rules, "no_champion": "pass"})
+    found = judge_rules(policy, ceilings(), {subject: curve}, max_detections=100, boxes_by_part={})
+    assert list(found)[-1].standard_error == pytest.approx(0.03)
+
+
 def test_without_a_curve_an_interval_can_not_be_told():
     rule = {"metric": "ap", "at_least": 0.5, "champion": {"max_drop": 0.1}}
     policy = GatePolicy.model_validate({"rules": [rule], "no_champion": "pass", "confidence": 0.9})

@@ -376,7 +376,8 @@ def _level(view: _View) -> float:
         rule.at_least
         for rule in view.policy.rules
         if rule.at_least is not None
-        and (rule.metric, rule.class_name) == (view.rule.metric, view.rule.class_name)
+        and (rule.metric, rule.at, rule.class_name, rule.slice)
+        == (view.rule.metric, view.rule.at, view.rule.class_name, view.rule.slice)
     ]
     if view.theirs is not None:
         return view.theirs
