@@ -261,6 +261,18 @@ def test_a_slice_rests_on_its_own_boxes():
     assert enough.outcome == "reachable"
 
 
+def test_a_threshold_and_a_comparison_of_a_slice_are_two_entries():
+    """As the gate will have two results of them: a threshold holds without any champion."""
+    where = {"by": "box_size", "name": "below 16 px"}
+    rule = {"metric": "recall", "slice": where, "at_least": 0.5, "champion": {"max_drop": 0.1}}
+    parts = {("box_size", "below 16 px"): 50}
+    first, second = judge(rule, rival=Rival(exists=False), no_champion="fail", parts=parts)
+    assert (first.outcome, first.threshold) == ("reachable", 0.5)
+    assert second.rule == 'recall where box_size is "below 16 px" at least the champion\'s'
+    assert (second.outcome, second.threshold) == ("out_of_reach", None)
+    assert "There is no champion" in second.reason
+
+
 def test_a_slice_is_compared_with_no_champion_that_there_is_not():
     rule = {"metric": "recall", "champion": {"max_drop": 0.1}}
     rule["slice"] = {"by": "box_size", "name": "below 16 px"}

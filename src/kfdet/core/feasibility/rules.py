@@ -64,7 +64,7 @@ def judge_rules(
             rival=rival,
         )
         if rule.slice is not None or rule.metric in LOW_IS_GOOD:
-            yield _unbounded(view)
+            yield from _unbounded(view)
             continue
         if rule.at_least is not None:
             yield _threshold(view, rule.at_least)
@@ -408,31 +408,37 @@ def _more(view: _View, error: float, wanted: float) -> int | None:
     return max(0, math.ceil(grown - view.ceilings.images)) or None
 
 
-def _unbounded(view: _View) -> RuleFeasibility:
-    """Returns the entry of a rule about what nothing is known of beforehand."""
+def _unbounded(view: _View) -> Iterator[RuleFeasibility]:
+    """Yields the entries of a rule about what nothing is known of beforehand."""
     rule = view.rule
     bound = "at most" if rule.metric in LOW_IS_GOOD else "at least"
-    wanted = f"{rule.threshold:g}" if rule.threshold is not None else "the champion's"
-    words = f"{view.subject} {bound} {wanted}"
     unfit = _too_few(view) or (_undefined(view) if rule.slice and not view.boxes else None)
+    if rule.threshold is not None:
+        words = f"{view.subject} {bound} {rule.threshold:g}"
+        yield _untold(view, words, unfit, threshold=rule.threshold)
     if rule.champion is not None:
-        unfit = unfit or _without_champion(view)
+        words = f"{view.subject} {bound} the champion's"
+        yield _untold(view, words, unfit or _without_champion(view))
+
+
+def _untold(
+    view: _View, words: str, unfit: tuple[str, str] | None, *, threshold: float | None = None
+) -> RuleFeasibility:
     if unfit:
-        return view.result(
-            words, "out_of_reach", *unfit, threshold=rule.threshold, bounded=False
-        )  # fmt: skip
-    if view.by_interval and rule.slice is not None and rule.slice.by in BOX_SLICES:
+        return view.result(words, "out_of_reach", *unfit, threshold=threshold, bounded=False)
+    cut = view.rule.slice
+    if view.by_interval and cut is not None and cut.by in BOX_SLICES:
         return view.result(
             words, "out_of_reach",
             "A slice of boxes has no interval, only one of images has, and gate.confidence asks for it: "
             "the gate could never tell.",
             "Give the rule point_estimate, or ask about a slice of images.",
-            threshold=rule.threshold, bounded=False,
+            threshold=threshold, bounded=False,
         )  # fmt: skip
     return view.result(
         words, "reachable",
         "Nothing bounds it beforehand: it is judged when it is measured.",
-        threshold=rule.threshold, bounded=False,
+        threshold=threshold, bounded=False,
     )  # fmt: skip
 
 
