@@ -4,7 +4,8 @@
                                           decision.json, model_card.md, version.json, and
                                           the folder evidence, that the metrics follow from
     .../versions/000001/measured/<split>/ metrics.json of its export on other images, and a folder
-                                          evidence/<digest> that they follow from
+                                          evidence/<digest> that they follow from; <split>-<settings>
+                                          where these are not COCO's
     <registry>/<model>/champion.json      which version is the champion
 
 A version appears whole, under a number that nobody else has. Publishers need no lock: who finds his
