@@ -183,7 +183,9 @@ def metrics_reference() -> str:
     head = (
         "# Metrics reference\n\n"
         "What `merge` and `kfdet metrics` write into `metrics.json`. All metrics are in [0, 1]; one "
-        "that nothing defines is null, never -1. `[]` is a list, `{}` a mapping by name. Generated "
+        "that nothing defines is null, never -1. On the same COCO files the statistics are "
+        "pycocotools' to the bit, but where an annotation has the id 0: it counts like any other, "
+        "while pycocotools takes a hit on it for none. `[]` is a list, `{}` a mapping by name. Generated "
         "from `src/kfdet/schema/metrics.py` by `make generate`.\n\n"
         "| field | type | what it is |\n|---|---|---|\n"
     )

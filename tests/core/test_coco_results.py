@@ -165,6 +165,33 @@ def test_a_faulty_annotation_is_named(change, words):
         parse_reference(json.dumps(TRUTH | {"annotations": [first | change, second]}), where="t")
 
 
+@pytest.mark.parametrize("huge", [1e308, 1e200, -1e16])
+def test_a_box_that_no_image_holds_is_named_in_either_file(huge):
+    reference = parse_reference(json.dumps(TRUTH), where="truth.json")
+    seen = [*SEEN, SEEN[0] | {"bbox": [huge, 0, abs(huge), 5]}]
+    with pytest.raises(
+        DataError, match=r"detection 1 \(image 7\): bbox is .* which no image holds"
+    ):
+        parse_results(json.dumps(seen), reference=reference, where="seen.json")
+    objects = [TRUTH["annotations"][0] | {"bbox": [0, 0, abs(huge), abs(huge)]}]
+    with pytest.raises(DataError, match=r"annotation 1: bbox is .* which no image holds"):
+        parse_reference(json.dumps(TRUTH | {"annotations": objects}), where="truth.json")
+
+
+@pytest.mark.parametrize("side", [10**30, -1])
+def test_a_side_that_no_image_has_is_named(side):
+    images = [{"id": 7, "width": 5, "height": side}, {"id": 3}]
+    with pytest.raises(DataError, match=rf"image 7: height is {side}, expected pixels"):
+        parse_reference(json.dumps(TRUTH | {"images": images}), where="truth.json")
+
+
+def test_an_annotation_with_the_id_0_counts_like_any_other(tmp_path):
+    """pycocotools takes a hit on it for none, since 0 is how it writes that there is no match."""
+    truth = TRUTH | {"annotations": [TRUTH["annotations"][0] | {"id": 0, "iscrowd": 0}]}
+    assert evaluated(truth, SEEN).overall.ap == pytest.approx(1.0)
+    assert stock(tmp_path, truth, SEEN).stats[0] == 0.0
+
+
 def test_masks_without_boxes_are_refused_by_name():
     reference = parse_reference(json.dumps(TRUTH), where="t")
     mask = {"image_id": 7, "category_id": 2, "segmentation": [[0, 0, 9, 9, 0, 9]], "score": 0.5}

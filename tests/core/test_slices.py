@@ -131,6 +131,14 @@ def test_many_texts_leave_the_rare_ones_together():
     assert len(part.place) == 100
 
 
+def test_digits_that_no_number_of_64_bits_holds_are_text():
+    long = "9" * 5000
+    part = by_feature([{"hash": long}, {"hash": "7"}, {"hash": long}])["hash"]
+    assert part.names == ("7", long)
+    huge = [{"hash": str(10**30 + i)} for i in range(60)]
+    assert len(by_feature(huge, keys=["hash"])["hash"].names) == 50
+
+
 def test_images_without_the_feature_are_a_slice_of_their_own():
     part = by_feature([{"camera": "a"}, {}, {"camera": "b"}])["camera"]
     assert part.names == ("a", "b", ABSENT)

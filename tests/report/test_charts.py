@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from run_cases import HOSTILE
 
 from kfdet.report.charts import Series, bar_chart, heatmap, histogram_chart, line_chart
+from kfdet.report.charts.frame import shorten
 from kfdet.schema.dataset import Histogram
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -253,3 +254,11 @@ def test_numbers_beside_bars_suit_the_largest_of_them() -> None:
     assert numbers(0.219, 1.5e-5) == ["0.219", "0.000"]
     assert numbers(2e-4, 1.5e-5) == ["0.0002", "1.5e-5"]
     assert numbers(1204, 3) == ["1,204", "3"]
+
+
+def test_names_that_begin_alike_are_told_apart_by_their_ends():
+    names = [f"traffic sign of the warning kind number {k}" for k in range(10)]
+    shown = {shorten(name, 120) for name in names}
+    assert len(shown) == len(names)
+    assert all(len(name) <= 20 and "\N{HORIZONTAL ELLIPSIS}" in name for name in shown)
+    assert shorten("short", 120) == "short"

@@ -129,7 +129,7 @@ def test_a_report_is_written_whatever_is_missing(tmp_path, blind):
     page = (tmp_path / "report.html").read_text()
     if blind == "detections":
         assert result.overall.ap == 0.0
-        assert "No detection hits an object" in page
+        assert "There is no detection at all" in page
     else:
         assert result.overall.ap is None
         assert "nothing can be measured" in page

@@ -128,6 +128,33 @@ def test_the_gate_needs_a_model_for_a_champion_alone_and_tells_its_decision(file
     assert "--model: rules compare with the champion" in capsys.readouterr().err
 
 
+def test_scores_in_percent_are_told_and_calibration_is_left_out(files, capsys):
+    seen = [one | {"score": 100 * one["score"]} for one in SEEN]
+    (files / "seen.json").write_text(json.dumps(seen))
+    run(files, progress=Progress("metrics"))
+    assert "Scores lie outside 0 to 1. 2 scores of 2 from 80 to 90." in capsys.readouterr().err
+    document = read_document(Metrics, files / "metrics.json")
+    assert document.overall.ap == pytest.approx(0.5, abs=0.01)
+    assert document.details.calibration.expected_error is None
+    page = (files / "report.html").read_text()
+    assert "Scores lie outside 0 to 1" in page
+    assert "Judged by" not in page[page.index("Scores lie") : page.index("Scores lie") + 600]
+
+
+def test_what_the_settings_leave_out_is_not_shown_as_missing(files):
+    config = MeasurementConfig(iou_thresholds=(0.3, 0.6), areas={"tiny": (0, 500)})
+    run(files, config=config)
+    page = (files / "report.html").read_text()
+    assert "evaluation.iou_thresholds has neither" in page
+    assert "No data." not in page
+    assert "AP50<" not in page
+    assert "AP small" not in page
+    run(files)
+    page = (files / "report.html").read_text()
+    assert "evaluation.iou_thresholds has neither" not in page
+    assert "AP50<" in page
+
+
 def test_a_missing_file_is_named(files, capsys):
     with pytest.raises(SystemExit) as end:
         main(["metrics", "--ground-truth", str(files / "no.json"), "--detections", "x"])

@@ -655,17 +655,19 @@ def _check(data: EvaluationData, label_map: LabelMap) -> None:
             f"a ground truth box has class id {int(unknown[0])}, which the label map lacks",
             expected=f"one of {known}",
         )
-    for name, numbers in (
-        ("a ground truth box", data.ground_truth.boxes_xyxy_px),
-        ("the area of a ground truth box", data.ground_truth.area),
-        ("the box of a detection", data.detections.boxes_xyxy_px),
-        ("the score of a detection", data.detections.score),
+    of_data = "The data changed after validate, which refuses such boxes: validate them again."
+    of_model = "A model that answers so has diverged: look at its training losses."
+    for name, numbers, remedy in (
+        ("a ground truth box", data.ground_truth.boxes_xyxy_px, of_data),
+        ("the area of a ground truth box", data.ground_truth.area, of_data),
+        ("the box of a detection", data.detections.boxes_xyxy_px, of_model),
+        ("the score of a detection", data.detections.score, of_model),
     ):
         if not np.isfinite(numbers).all():
             raise DataError(
                 f"{name} is NaN or infinite",
                 expected="finite numbers",
-                remedy="A model that answers so has diverged: look at its training losses.",
+                remedy=remedy,
             )
 
 

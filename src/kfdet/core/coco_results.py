@@ -21,6 +21,9 @@ from kfdet.schema.dataset import ClassLabel, LabelMap
 
 _LARGEST_CLASS_ID = 2**31 - 1
 _SHOWN = 10
+# Sides and areas of larger boxes could not be multiplied and added without an infinity.
+_LARGEST_PX = 1e15
+_LONGEST_SIDE_PX = 2**31 - 1
 _OF_IMAGES = ("id", "file_name", "width", "height")
 
 
@@ -76,6 +79,10 @@ def parse_reference(text: str | bytes, *, where: str) -> Reference:
     )
     if len({isinstance(number, str) for number in images}) > 1:
         faults.add("some ids of images are text and some are numbers")
+    for number, entry in images.items():
+        for key in ("width", "height"):
+            if is_number(entry.get(key)) and not 0 <= entry[key] <= _LONGEST_SIDE_PX:
+                faults.add(f"image {number}: {key} is {_short(entry[key])}, expected pixels")
     if not names:
         faults.add("it has no categories")
     if not images:
@@ -197,7 +204,11 @@ def _sound_table(data: list[Any], reference: Reference) -> Float64 | None:
         table[:, 3:] = np.array(boxes, np.float64).reshape(-1, 4)
     except (KeyError, TypeError, OverflowError):
         return None
-    sound = np.isfinite(table).all() and (table[:, 5:] >= 0).all()
+    sound = (
+        np.isfinite(table).all()
+        and (table[:, 5:] >= 0).all()
+        and (np.abs(table[:, 3:]) <= _LARGEST_PX).all()
+    )
     return table if sound else None
 
 
@@ -349,6 +360,10 @@ def _box_problem(box: Any) -> str | None:
         return f"bbox is {_short(box)}, expected [x, y, width, height], all finite"
     if box[2] < 0 or box[3] < 0:
         return f"bbox is {_short(box)}, with a negative side; expected [x, y, width, height]"
+    if max(map(abs, box)) > _LARGEST_PX:
+        return (
+            f"bbox is {_short(box)}, which no image holds; expected [x, y, width, height] in pixels"
+        )
     return None
 
 
@@ -367,4 +382,4 @@ def _features(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def _lengths(entries: list[dict[str, Any]], key: str) -> Int64:
-    return np.array([entry[key] if is_int(entry.get(key)) else 0 for entry in entries], np.int64)
+    return np.array([entry[key] if _is_whole(entry.get(key)) else 0 for entry in entries], np.int64)

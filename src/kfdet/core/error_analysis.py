@@ -311,6 +311,8 @@ def confusion_matrix(
 def reliability(matching: Matching, data: EvaluationData, *, bins: int = 10) -> Reliability:
     """Returns the share of hits among the detections of each range of scores.
 
+    Scores of which some lie outside [0, 1] promise no share of hits: then all ranges are empty.
+
     Args:
         matching: Of the same data.
         data: Images, ground truth and detections.
@@ -318,6 +320,8 @@ def reliability(matching: Matching, data: EvaluationData, *, bins: int = 10) -> 
     """
     scores = data.detections.score[matching.counted].astype(np.float64)
     hits = (matching.truth_of >= 0)[matching.counted]
+    if ((scores < 0) | (scores > 1)).any():
+        scores, hits = scores[:0], hits[:0]
     place = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):

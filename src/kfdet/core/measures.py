@@ -67,6 +67,8 @@ def read(metrics: Metrics, rule: GateRule) -> Reading:
         why = f"the {metrics.split} set has no ground truth for it"
         if not is_statistic(rule.metric):
             why += ", or no detection"
+        if rule.metric == "calibration_error":
+            why += " with a score from 0 to 1"
         return Reading(value=None, missing=f"{subject} is undefined: {why}.", boxes=boxes)
     if not math.isfinite(value):
         return Reading(value=None, missing=f"{subject} is {value}, which is no number.")

@@ -28,6 +28,7 @@ ABSENT = "not given"
 _FEW_VALUES = 20
 _MOST_VALUES = 50
 _RANGES = 4
+_MOST_DIGITS = 18
 _SIZES_PX2 = (0.0, 16.0**2, 32.0**2, 96.0**2, 256.0**2, np.inf)
 _SIZE_NAMES = (
     "below 16 px", "16 to 32 px", "32 to 96 px", "96 to 256 px", "256 px and more",
@@ -128,13 +129,18 @@ def _by_range(key: str, values: list[str], numbers: Sequence[int]) -> ImageParts
 def _numbers(values: Mapping[str, int]) -> list[int]:
     """Returns the values as whole numbers, ascending; none where any is no number."""
     given = [value for value in values if value != ABSENT]
-    if all(value.removeprefix("-").isdecimal() for value in given):
+    if all(_is_number(value) for value in given):
         return sorted(int(value) for value in given)
     return []
 
 
+def _is_number(value: str) -> bool:
+    """Tells whether a value is a whole number that 64 bits hold."""
+    return len(value) <= _MOST_DIGITS and value.removeprefix("-").isdecimal()
+
+
 def _natural(value: str) -> tuple[bool, int, str]:
-    number = value.removeprefix("-").isdecimal()
+    number = _is_number(value)
     return not number, int(value) if number else 0, value
 
 

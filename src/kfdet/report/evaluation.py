@@ -34,10 +34,12 @@ from kfdet.schema.metrics import (
     COCO,
     LARGEST_AREA_PX2,
     METRIC_NAMES,
+    SLICE_NUMBERS,
     ClassMetrics,
     CocoSettings,
     Metrics,
     Slice,
+    is_statistic,
 )
 from kfdet.wording import plural
 
@@ -77,6 +79,8 @@ _SLICE_WORDS = {
     "box_aspect_ratio": "Shape of the object (width to height)",
     "objects_in_image": "Objects in the image",
 }
+_OF_A_CLASS = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+_NO_CURVES = "Curves are drawn at IoU 0.5 and 0.75, and evaluation.iou_thresholds has neither."
 _TRADE_OFFS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 _LINES = 8
 _MANY = 24
@@ -156,6 +160,8 @@ def _advice(
                 "bad",
             )
         )
+    elif metrics.detections == 0:
+        body.append(message("There is no detection at all, of any score.", "bad"))
     elif diagnosis.operating_score is None:
         body.append(
             message(
@@ -176,12 +182,13 @@ def _advice(
 
 
 def _piece(advice: Advice) -> list[Html]:
-    facts: dict[str, str | Html | float | int | None] = {
-        "To try": listing(code(key) for key in advice.keys),
-        "Judged by": listing(
+    facts: dict[str, str | Html | float | int | None] = {}
+    if advice.keys:
+        facts["To try"] = listing(code(key) for key in advice.keys)
+    if advice.thresholds:
+        facts["Judged by"] = listing(
             code(f"diagnosis.{name}: {value:g}") for name, value in advice.thresholds.items()
-        ),
-    }
+        )
     if advice.examples:
         facts["To see"] = listing(link(name, f"#{anchor_of(name)}") for name in advice.examples)
     return [
@@ -194,6 +201,7 @@ def _piece(advice: Advice) -> list[Html]:
 def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
     errors = diagnosis.standard_errors
     spread = errors.per_class if errors else (None,) * len(metrics.classes)
+    more = [name for name in _OF_A_CLASS if not metrics.settings.lacks(name)]
     rows = [
         [
             entry.name,
@@ -202,10 +210,7 @@ def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
             entry.detections,
             entry.metrics.ap,
             error,
-            *(
-                entry.metrics.value(name)
-                for name in ("ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
-            ),
+            *(entry.metrics.value(name) for name in more),
         ]
         for entry, error in zip(metrics.classes, spread, strict=True)
     ]
@@ -214,20 +219,16 @@ def _classes(metrics: Metrics, diagnosis: Diagnosis) -> Section:
     measured = [entry for entry in ranked if entry.metrics.ap is not None]
     ranked = measured[-_WEAKEST:] if many else ranked
     whole = table(
-        ["Class", "Objects", "Images", "Detections", "AP", "± AP", "AP50", "AP75", "AP small",
-         "AP medium", "AP large", "AR 100"],
-        rows,
-    )  # fmt: skip
+        ["Class", "Objects", "Images", "Detections", "AP", "± AP", *map(_column, more)], rows
+    )
+    bars = ["ap", "ap50"] if "ap50" in more else ["ap"]
     return Section(
         title="Classes",
         intro=_classes_intro(diagnosis),
         body=(
             bar_chart(
                 [entry.name for entry in ranked],
-                {
-                    "AP": [entry.metrics.ap for entry in ranked],
-                    "AP50": [entry.metrics.ap50 for entry in ranked],
-                },
+                {_column(name): [entry.metrics.value(name) for entry in ranked] for name in bars},
                 title=f"AP of the {len(ranked)} weakest classes" if many else "AP of each class",
                 y_label="AP",
                 y_range=(0.0, 1.0),
@@ -279,7 +280,9 @@ def _classes_intro(diagnosis: Diagnosis) -> str:
 
 def _curves(metrics: Metrics) -> Section:
     charts = []
-    for iou in (0.5, 0.75):
+    for iou, at_iou in ((0.5, "ap50"), (0.75, "ap75")):
+        if metrics.settings.lacks(at_iou):
+            continue
         with_curve = [
             (entry, curve)
             for entry in metrics.classes
@@ -310,7 +313,7 @@ def _curves(metrics: Metrics) -> Section:
         intro="Recall is the share of objects found, precision the share of answers that are "
         "right; the area below a curve is the AP. A curve that ends early never finds the rest."
         + (" Shown are the weakest classes." if many else ""),
-        body=(columns(*charts),),
+        body=(columns(*charts) if charts else paragraph(_NO_CURVES),),
     )
 
 
@@ -516,21 +519,34 @@ def _slices(metrics: Metrics) -> list[Section]:
             title="Parts of the set",
             intro="Precision and recall (the share of objects that are found) are those of detections "
             "at or above the score of the highest F1, at IoU 0.5.",
-            body=(*(_slice_table(by, parts) for by, parts in by_kind.items()), trade_offs),
+            body=(
+                *(
+                    _slice_table(by, parts, settings=metrics.settings)
+                    for by, parts in by_kind.items()
+                ),
+                trade_offs,
+            ),
         )
     ]
 
 
-def _slice_table(by: str, parts: Sequence[Slice]) -> Html:
+def _slice_table(by: str, parts: Sequence[Slice], *, settings: CocoSettings) -> Html:
+    shown = [name for name in SLICE_NUMBERS if not (is_statistic(name) and settings.lacks(name))]
     return table(
-        ["Part", "Images", "Objects", "AP", "AP50", "AP75", "AR 100", "Precision", "Recall", "F1"],
+        ["Part", "Images", "Objects", *map(_column, shown)],
         [
-            [part.name, part.images, part.boxes, part.ap, part.ap50, part.ap75, part.ar_100,
-             part.precision, part.recall, part.f1]
+            [part.name, part.images, part.boxes, *(part.value(name) for name in shown)]
             for part in parts
         ],
         caption=_SLICE_WORDS.get(by, f"Feature {by} of the records"),
-    )  # fmt: skip
+    )
+
+
+def _column(metric: str) -> str:
+    """Returns the heading of a metric's column: `AP50`, `AR 100`, `Precision`."""
+    if not is_statistic(metric):
+        return metric.capitalize()
+    return f"{metric[:2].upper()}{metric[2:].replace('_', ' ')}"
 
 
 def _definition(settings: CocoSettings) -> str:

@@ -120,15 +120,16 @@ def _rules(decision: Decision) -> Section:
         headers += [f"{percent(confidence, digits=0)} interval of the margin", "More images"]
         for row, rule in zip(rows, decision.rules, strict=True):
             row += [_interval(rule), rule.more_images]
-    for row, rule in zip(rows, decision.rules, strict=True):
-        row.append(rule.reason)
+    sentences: list[list[str | Html | float | int | None]] = [
+        [badge(rule.outcome, _OUTCOMES[rule.outcome]), rule.reason] for rule in decision.rules
+    ]
     return Section(
         title="Rules",
         intro="All rules must hold. A missing number fails; a comparison with a champion that was "
         f"measured on other images can't be told. Without a champion, comparisons {policy}."
         + _INTERVALS
         * by_interval,
-        body=(table([*headers, "In words"], rows),),
+        body=(table(headers, rows), table(["Outcome", "In words"], sentences)),
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from kfdet.core.advice import advise
 from kfdet.core.coco import Engine, EvaluationData, metrics_document
+from kfdet.core.coco_doubts import doubts
 from kfdet.core.coco_results import parse_reference, parse_results
 from kfdet.core.measurement import MeasurementResult, measure, measurement_result
 from kfdet.errors import DataError
@@ -89,7 +90,10 @@ def run(
         return read_image_file(images / file)
 
     galleries = read_galleries(found.diagnosis, read)
-    advice = advise(document, config=diagnosis)
+    odd = tuple(doubts(reference, seen))
+    for doubt in odd:
+        progress.note(f"{doubt.finding}. {doubt.evidence} {doubt.remedy}")
+    advice = (*odd, *advise(document, config=diagnosis))
     write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
     return measurement_result(document)

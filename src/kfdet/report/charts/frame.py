@@ -37,8 +37,15 @@ def text_px(text: str) -> float:
 
 
 def shorten(text: str, room_px: float) -> str:
-    """Returns the text, cut with an ellipsis where it is wider than the room."""
-    return brief(text, letters=max(2, int(room_px / _CHARACTER_PX)))
+    """Returns the text with an ellipsis in its middle where it is wider than the room.
+
+    Names that begin alike are told apart by their ends.
+    """
+    letters = max(3, int(room_px / _CHARACTER_PX))
+    if len(text) <= letters:
+        return text
+    end = (letters - 1) // 2
+    return f"{text[: letters - 1 - end]}\N{HORIZONTAL ELLIPSIS}{text[-end:]}"
 
 
 def figure(title: str, picture: Html, *, legend: Html | None = None) -> Html:
