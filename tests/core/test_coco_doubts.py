@@ -61,18 +61,18 @@ def test_normalised_boxes_are_recognised_in_either_file():
     small = [normalised(box) for box in PROPER]
     ((topic, finding, evidence),) = topics(PROPER, small)
     assert topic == "boxes_normalised"
-    assert finding == "The boxes of the results look normalised"
+    assert finding == "The boxes of the results look normalised."
     assert evidence == "Of 4 boxes, none reaches beyond 1 px, in images of 640 x 480 px."
     assert [finding for _, finding, _ in topics(small, small)] == [
-        "The boxes of the ground truth look normalised",
-        "The boxes of the results look normalised",
+        "The boxes of the ground truth look normalised.",
+        "The boxes of the results look normalised.",
     ]
 
 
 def test_corners_are_recognised_in_either_file():
     ((topic, finding, evidence),) = topics(PROPER, [corners(box) for box in PROPER])
     assert topic == "boxes_as_corners"
-    assert finding == "The boxes of the results look like [xmin, ymin, xmax, ymax]"
+    assert finding == "The boxes of the results look like [xmin, ymin, xmax, ymax]."
     assert "Of 4 boxes, 3 reach beyond their image" in evidence
     ((_, finding, _),) = topics([corners(box) for box in PROPER], PROPER)
     assert finding.startswith("The boxes of the ground truth")

@@ -31,7 +31,7 @@ def answer(values: Mapping[str, Any], *, as_json: bool) -> None:
             continue
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
         if isinstance(value, tuple):
-            shown = "; ".join(map(str, value))
+            shown = " ".join(map(str, value))
         elif isinstance(value, Mapping):
             shown = "; ".join(f"{one} ({count:,})" for one, count in value.items())
         print(visible(f"{name.replace('_', ' '):<{width}}  {shown}"))

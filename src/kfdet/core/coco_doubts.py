@@ -47,7 +47,7 @@ def _of_scores(detections: Detections) -> Iterator[Advice]:
     if outside.size:
         yield Advice(
             topic="scores_outside",
-            finding="Scores lie outside 0 to 1",
+            finding="Scores lie outside 0 to 1.",
             evidence=f"{plural(outside.size, 'score')} of {score.size:,} from {outside.min():g} to "
             f"{outside.max():g}. AP and AR rest on the order of the scores alone and are right; "
             "calibration is left out, and what is drawn along the score is of little use.",
@@ -66,7 +66,7 @@ def _of_boxes(what: str, boxes: Float64, sides: Int64) -> Iterator[Advice]:
     if (boxes[:, 2:] <= _UNIT).all() and sides.min() >= _LEAST_SIDE_PX:
         yield Advice(
             topic="boxes_normalised",
-            finding=f"The boxes of the {what} look normalised",
+            finding=f"The boxes of the {what} look normalised.",
             evidence=f"Of {count}, none reaches beyond 1 px, in images of "
             f"{sides[:, 0].max():,} x {sides[:, 1].max():,} px.",
             thresholds={},
@@ -75,7 +75,7 @@ def _of_boxes(what: str, boxes: Float64, sides: Int64) -> Iterator[Advice]:
     elif (beyond := _beyond(boxes, sides)).mean() >= _MOST_BEYOND and _are_corners(boxes, sides):
         yield Advice(
             topic="boxes_as_corners",
-            finding=f"The boxes of the {what} look like [xmin, ymin, xmax, ymax]",
+            finding=f"The boxes of the {what} look like [xmin, ymin, xmax, ymax].",
             evidence=f"Of {count}, {int(beyond.sum()):,} reach beyond their image when they are read "
             "as [x, y, width, height]; read as corners, all lie inside.",
             thresholds={},

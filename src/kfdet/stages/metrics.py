@@ -92,7 +92,7 @@ def run(
     galleries = read_galleries(found.diagnosis, read)
     odd = tuple(doubts(reference, seen))
     for doubt in odd:
-        progress.note(f"{doubt.finding}. {doubt.evidence} {doubt.remedy}")
+        progress.note(f"{doubt.finding} {doubt.evidence} {doubt.remedy}")
     advice = (*odd, *advise(document, config=diagnosis))
     write_text(report, evaluation_page(document, found.diagnosis, galleries, advice=advice))
     progress.report(str(report))
